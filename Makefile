@@ -1,0 +1,42 @@
+# make demo · make test · make lint · make bench — each makes .venv first if it is not there.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast lint bench clean
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
+BIN := .venv/bin
+
+help:
+	@echo "make install    create .venv and install the project with everything it needs"
+	@echo "make demo       train on real digits, report, save, predict from the saved folder"
+	@echo "make test       run all tests"
+	@echo "make test-fast  run the tests that take seconds"
+	@echo "make lint       ruff and mypy"
+	@echo "make bench      run the benchmarks; each prints JSON"
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, but $(PYTHON) is " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	touch $@
+
+demo: install
+	$(BIN)/pipelines demo
+
+test: install
+	$(BIN)/python -m pytest -q
+
+test-fast: install
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python -m benchmarks.vision
+
+clean:
+	rm -rf .venv demo
