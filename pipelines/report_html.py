@@ -1,0 +1,157 @@
+"""A report as one self-contained HTML page: no script, no font, no file beside it."""
+
+import base64
+import json
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pipelines import report_plot
+from pipelines.report_text import interval, loud, number, title
+
+if TYPE_CHECKING:
+    from pipelines.report import Example, Report
+
+__all__ = ["fragment", "page"]
+
+_MOST_COLUMNS = 30  # a wider table is only drawn; its numbers are in the JSON
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+body {{ margin: 0; color: #1c232b; background: #fbfcfd; }}
+@media (prefers-color-scheme: dark) {{ body {{ color: #dfe5ec; background: #14181d; }} }}
+@media print {{ body {{ color: #000; background: #fff; }} }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+# Only half-transparent greys and the surrounding text colour, so it also looks right inside a dark notebook.
+_STYLE = """<style>
+.dp-report { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; max-width: 1120px; margin: 0 auto;
+  padding: 24px 18px; box-sizing: border-box; overflow-wrap: anywhere; }
+.dp-report h1 { font-size: 2.4rem; line-height: 1.15; margin: 0; font-weight: 650; }
+.dp-report h2 { font-size: 1.02rem; font-weight: 600; margin: 2.1rem 0 .6rem; }
+.dp-report .dp-task, .dp-report .dp-small { margin: 0; opacity: .72; }
+.dp-report .dp-loud { border-left: 4px solid #d9304c; background: rgba(217, 48, 76, .12); padding: .7rem .9rem;
+  border-radius: 6px; font-weight: 600; margin: 1rem 0 0; }
+.dp-report .dp-scroll { overflow: auto; max-height: 560px; border: 1px solid rgba(128, 140, 155, .3);
+  border-radius: 8px; }
+.dp-report table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums;
+  margin: 0; overflow-wrap: normal; }
+.dp-report th, .dp-report td { padding: .38rem .75rem; text-align: right; white-space: nowrap; color: inherit;
+  background: none; border: 0; border-top: 1px solid rgba(128, 140, 155, .2); }
+.dp-report th { font-weight: 500; }
+.dp-report th:first-child { text-align: left; }
+.dp-report thead th { border-top: 0; font-weight: 600; background: rgba(128, 140, 155, .14); }
+.dp-report .dp-bar { position: relative; display: block; width: 150px; height: 12px; border-radius: 3px;
+  background: rgba(128, 140, 155, .16); }
+.dp-report .dp-bar i { position: absolute; top: 0; height: 12px; min-width: 2px; border-radius: 3px;
+  background: rgba(47, 126, 216, .45); }
+.dp-report .dp-bar b { position: absolute; top: -1px; height: 14px; width: 3px; margin-left: -1.5px;
+  background: #2f7ed8; }
+.dp-report .dp-grid { display: grid; gap: 18px;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); }
+.dp-report .dp-grid svg { width: 100%; height: auto; font-family: inherit; }
+.dp-report .dp-examples { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)); }
+.dp-report figure { margin: 0; }
+.dp-report .dp-examples img { width: 100%; border-radius: 6px; display: block; }
+.dp-report .dp-examples img.dp-pixels { image-rendering: pixelated; }
+.dp-report figcaption { font-size: .84rem; margin-top: .3rem; }
+.dp-report blockquote { margin: 0; padding: .6rem; border-radius: 6px; background: rgba(128, 140, 155, .14);
+  font-size: .88rem; }
+@media (max-width: 640px) { .dp-report .dp-bar { display: none; }
+  .dp-report th, .dp-report td { padding: .34rem .5rem; } }
+.dp-report li { margin: .25rem 0; }
+.dp-report pre { overflow: auto; font-size: .82rem; padding: .8rem; border-radius: 8px; margin: 0;
+  background: rgba(128, 140, 155, .14); color: inherit; }
+</style>"""
+
+
+def page(report: "Report") -> str:
+    """Render a report as a whole page."""
+    heading = f"{report.task}: {report.headline} {number(report.metrics[report.headline])}"
+    return _PAGE.format(title=escape(heading), body=fragment(report))
+
+
+def fragment(report: "Report") -> str:
+    """Render a report as a piece of HTML to put into a page or a notebook."""
+    parts = [_header(report), _section("metrics", _metrics(report.to_frame()))]
+    if drawings := report_plot.svgs(report):
+        parts.append(_section("curves", f'<div class="dp-grid">{"".join(drawings.values())}</div>'))
+    if report.examples:
+        shown = "".join(_example(example) for example in report.examples)
+        parts.append(_section("examples", f'<div class="dp-examples">{shown}</div>'))
+    tables = {name: frame for name, frame in report.tables.items() if name != "headline"}
+    parts += [_section(title(name, frame), _table(frame)) for name, frame in tables.items()]
+    if notes := [note for note in report.notes if note not in loud(report)]:
+        parts.append(_section("notes", f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>"))
+    if report.context:
+        context = json.dumps(report.to_dict()["context"], indent=2, ensure_ascii=False)
+        parts.append(_section("context", f"<pre>{escape(context)}</pre>"))
+    return f'{_STYLE}\n<div class="dp-report">\n{"".join(parts)}</div>'
+
+
+def _header(report: "Report") -> str:
+    low, high = interval(report)
+    details = f"95 % interval {low} to {high} · " if low else ""
+    plural = "sample" if report.n == 1 else "samples"
+    banners = "".join(f'<p class="dp-loud">{escape(note)}</p>' for note in loud(report))
+    return (
+        f'<header><p class="dp-task">{escape(report.task)}</p>'
+        f"<h1>{escape(report.headline)} {number(report.metrics[report.headline])}</h1>"
+        f'<p class="dp-small">{details}{report.n:,} {plural}</p>{banners}</header>\n'
+    )
+
+
+def _section(heading: str, body: str) -> str:
+    return f"<section><h2>{escape(heading)}</h2>{body}</section>\n"
+
+
+def _metrics(frame: pd.DataFrame) -> str:
+    return _table(frame, [_bar(row.value, row.low, row.high) for row in frame.itertuples()])
+
+
+def _table(frame: pd.DataFrame, bars: list[str] | None = None) -> str:
+    if len(frame.columns) > _MOST_COLUMNS:
+        size = f"{len(frame):,} by {len(frame.columns):,}"
+        return f'<p class="dp-small">{size}: too wide to print; save the report as .json for its numbers.</p>'
+    names = [str(frame.index.name or ""), *map(str, frame.columns)]
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names) + ("<th></th>" if bars else "")
+    columns = [[number(value) for value in frame.iloc[:, j]] for j in range(len(frame.columns))]
+    rows = [_row(name, [column[i] for column in columns]) for i, name in enumerate(frame.index)]
+    body = "".join(f"<tr>{row}{bar}</tr>" for row, bar in zip(rows, bars or [""] * len(rows), strict=True))
+    return f'<div class="dp-scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _row(name: Any, values: list[str]) -> str:
+    return f'<th scope="row">{escape(str(name))}</th>' + "".join(f"<td>{escape(value)}</td>" for value in values)
+
+
+def _bar(value: float, low: float, high: float) -> str:
+    """Cell with the value and its interval on a line from 0 to 1, empty for metrics that are no such share."""
+    if not 0 <= value <= 1 or not high <= 1 or not low >= 0:
+        return "<td></td>"
+    band = f'<i style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></i>'
+    return f'<td><span class="dp-bar">{band}<b style="left:{100 * value:.2f}%"></b></span></td>'
+
+
+def _example(example: "Example") -> str:
+    parts = []
+    if example.image is not None:
+        source = f"data:image/png;base64,{base64.b64encode(example.image).decode('ascii')}"
+        small = int.from_bytes(example.image[16:20], "big") < 64  # the width in a PNG's header
+        parts.append(f'<img src="{source}" alt="{escape(example.caption)}"{" class=dp-pixels" if small else ""}>')
+    if example.text is not None:
+        parts.append(f"<blockquote>{escape(example.text)}</blockquote>")
+    return f"<figure>{''.join(parts)}<figcaption>{escape(example.caption)}</figcaption></figure>"

@@ -1,0 +1,180 @@
+"""Drawing of a report's curves and confusion matrix, without touching pyplot."""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pipelines.report import Report
+
+__all__ = ["figure", "svgs"]
+
+_INK = "#2f3640"  # text and axes; a page replaces it by its own text colour, so that dark mode works
+_COLOURS = ["#2f7ed8", "#e8743b", "#19a979", "#b65fcf", "#d9304c", "#13a4b4", "#a07b45", "#7a83eb", "#b5a11b", "#e49"]
+_MOST_LINES = 10
+_WORST = 5  # lines shown beside the average where there are more than that
+_AVERAGE = "macro average"
+_NAME = 22
+
+Draw = Callable[["Axes", pd.DataFrame], None]
+
+
+def figure(report: "Report") -> "Figure":
+    """Draw every curve and the confusion matrix of a report into one figure."""
+    from matplotlib.figure import Figure
+
+    panels = _panels(report)
+    columns = min(2, max(1, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
+    drawn = Figure(figsize=(5.6 * columns, 4.8 * rows), layout="constrained")
+    heading = f"{report.task}: {report.headline} {report.metrics[report.headline]:.4f}, n = {report.n:,}"
+    drawn.suptitle(heading, color=_INK, parse_math=False)
+    for axes, (name, draw, frame) in zip(drawn.subplots(rows, columns, squeeze=False).flat, panels, strict=False):
+        _panel(axes, name, draw, frame)
+    for axes in drawn.axes[len(panels) :]:
+        axes.set_axis_off()
+    return drawn
+
+
+def svgs(report: "Report") -> dict[str, str]:
+    """Draw each panel as an SVG element to put inline into a page."""
+    return {name: _svg(name, draw, frame) for name, draw, frame in _panels(report)}
+
+
+def _panels(report: "Report") -> list[tuple[str, Draw, pd.DataFrame]]:
+    curves = [(name, _CURVES.get(name, _lines), frame) for name, frame in report.curves.items() if len(frame)]
+    tables = [(name, draw, report.tables[name]) for name, draw in _TABLES.items() if name in report.tables]
+    return curves + tables
+
+
+def _panel(axes: "Axes", name: str, draw: Draw, frame: pd.DataFrame) -> None:
+    draw(axes, frame)
+    axes.set_title(name.replace("_", " "), color=_INK, fontsize=11, parse_math=False)
+    axes.tick_params(colors=_INK, labelsize=8)
+    axes.patch.set_alpha(0)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=_INK, fontsize=9)
+    for side, spine in axes.spines.items():
+        spine.set(color=_INK, alpha=0.4, visible=side in ("left", "bottom"))
+
+
+def _svg(name: str, draw: Draw, frame: pd.DataFrame) -> str:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    file = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # the reader's browser has the fonts, not matplotlib
+        drawn = Figure(figsize=(5.0, 4.4), layout="constrained")
+        _panel(drawn.subplots(), name, draw, frame)
+        metadata = dict.fromkeys(["Creator", "Date", "Format", "Type"])
+        drawn.savefig(file, format="svg", transparent=True, metadata=metadata)
+    text = file.getvalue()
+    return re.sub(r"<[^>]+>", lambda tag: _tag(tag[0], name), text[text.index("<svg") :])
+
+
+def _tag(tag: str, name: str) -> str:
+    # Several drawings share a page, so the names inside each must differ from those of the others.
+    own = re.sub(r"\W", "-", name)
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", tag).replace(_INK, "currentColor")
+
+
+def _roc(axes: "Axes", frame: pd.DataFrame) -> None:
+    _draw_lines(axes, frame, "fpr", "tpr")
+    axes.plot([0, 1], [0, 1], color=_INK, alpha=0.4, linestyle=":", linewidth=1)
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+
+
+def _pr(axes: "Axes", frame: pd.DataFrame) -> None:
+    _draw_lines(axes, frame, "recall", "precision")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+
+
+def _reliability(axes: "Axes", frame: pd.DataFrame) -> None:
+    shares = frame["count"] / frame.groupby("class")["count"].transform("sum")
+    axes.plot([0, 1], [0, 1], color=_INK, alpha=0.4, linestyle=":", linewidth=1)
+    _draw_lines(axes, frame, "confidence", "frequency")
+    axes.scatter(frame["confidence"], frame["frequency"], s=8 + 120 * shares, color=_COLOURS[0], alpha=0.5, zorder=3)
+    axes.set(xlabel="confidence", ylabel="how often right (dot size: share of samples)")
+    axes.set(xlim=(-0.01, 1.03), ylim=(-0.02, 1.04))
+
+
+def _lines(axes: "Axes", frame: pd.DataFrame) -> None:
+    """Draw a curve this module knows nothing about: the first two columns of numbers against each other."""
+    x, y = [*frame.select_dtypes("number").columns, None, None][:2]
+    if x is not None and y is not None:
+        _draw_lines(axes, frame, x, y)
+        axes.set(xlabel=str(x), ylabel=str(y))
+
+
+def _draw_lines(axes: "Axes", frame: pd.DataFrame, x: str, y: str) -> None:
+    groups = dict(list(frame.groupby("class", sort=False))) if "class" in frame else {"": frame}
+    names = _chosen(groups, x, y)
+    for i, name in enumerate(names):
+        average = name == _AVERAGE
+        style: dict[str, Any] = {"color": _INK, "linewidth": 2.2} if average else {"linewidth": 1.3, "alpha": 0.9}
+        axes.plot(groups[name][x], groups[name][y], **({"color": _COLOURS[i % len(_COLOURS)]} | style))
+    if len(names) > 1:
+        _legend(axes, names)
+
+
+def _chosen(groups: dict[Any, pd.DataFrame], x: str, y: str) -> list[Any]:
+    """All lines, or where that would be a thicket the average and those with the smallest area."""
+    single = [name for name in groups if name != _AVERAGE]
+    if len(single) > _MOST_LINES:
+        single = sorted(single, key=lambda name: abs(np.trapezoid(groups[name][y], groups[name][x])))[:_WORST]
+    return single + [name for name in groups if name == _AVERAGE]
+
+
+def _legend(axes: "Axes", names: list[Any]) -> None:
+    # Names are set afterwards: matplotlib drops labels that begin with "_" and reads "$" as mathematics.
+    handles = axes.get_lines()
+    handles = [line for line in handles if line.get_linestyle() != ":"]
+    legend = axes.legend(handles, ["x"] * len(handles), fontsize=7.5, frameon=False, labelcolor=_INK)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(_short(name))
+
+
+def _confusion(axes: "Axes", frame: pd.DataFrame) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    counts = frame.to_numpy(dtype=float)
+    shares = np.divide(counts, counts.sum(axis=1, keepdims=True), out=np.zeros_like(counts), where=counts > 0)
+    blue = (0.18, 0.49, 0.85)
+    # From transparent to blue, so that an empty cell has the page's colour; the root keeps rare mistakes visible.
+    colours = LinearSegmentedColormap.from_list("shares", [(*blue, 0.0), (*blue, 1.0)])
+    axes.imshow(np.sqrt(shares), cmap=colours, vmin=0, vmax=1, interpolation="none", aspect="auto")
+    _tick_names(axes, list(frame.index), list(frame.columns))
+    axes.set(xlabel=f"{frame.columns.name or ''} (colour: share of the row)", ylabel=str(frame.index.name or ""))
+    if counts.size <= 15 * 15:
+        for (i, j), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if shares[i, j] > 0.35 else _INK
+                axes.text(j, i, f"{count:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
+
+
+def _tick_names(axes: "Axes", rows: list[Any], columns: list[Any]) -> None:
+    for axis, names in ((axes.xaxis, columns), (axes.yaxis, rows)):
+        shown = range(0, len(names), max(1, math.ceil(len(names) / 25)))
+        axis.set_ticks(list(shown), [_short(names[i]) for i in shown], parse_math=False)
+    if max(len(str(name)) for name in columns) > 2:
+        axes.tick_params(axis="x", rotation=90 if len(columns) > 6 else 45)
+
+
+def _short(name: Any) -> str:
+    text = "".join(character if character.isprintable() else "?" for character in str(name))
+    return text if len(text) <= _NAME else f"{text[: _NAME - 1]}…"
+
+
+_CURVES: dict[str, Draw] = {"roc": _roc, "pr": _pr, "reliability": _reliability}
+_TABLES: dict[str, Draw] = {"confusion": _confusion}
