@@ -1,0 +1,285 @@
+"""The Keras engine: `train`, `infer`, `save_weights`, `load_weights` for networks written in Keras, on any of its backends.
+
+`train` wraps `keras.Model.fit` and adds what every task needs around it: a schedule, early stopping with the best weights kept,
+checkpoints that survive `kill -9`, and an interruption that keeps what was learned.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import Batches, prefetch
+from ..device import Device
+from ..errors import DataError, FormatError
+from ..store import replacing
+from . import load_framework
+
+keras: Any = load_framework("keras")
+
+__all__ = ["infer", "load_weights", "save_weights", "train"]
+
+
+def train(
+    model: Any,
+    batches: Batches,
+    *,
+    valid: Batches | None,
+    loss: Any,
+    epochs: int,
+    lr: float,
+    device: Device,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    metrics: Sequence[Any] = (),
+    weight_decay: float = 0.0,
+    warmup: float = 0.1,
+    patience: int | None = None,
+    seed: int = 0,
+    resume: Path | None = None,
+    fingerprint: str = "",
+) -> list[dict[str, Any]]:
+    """Train a network with AdamW, a warm-up and a cosine decay, and leave the best epoch's weights in it.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The network; it is trained in place and stays uncompiled.
+    batches, valid : Batches
+        Training and validation batches. Without `valid` the last epoch counts as the best.
+    loss : keras loss
+        Of targets and the network's outputs.
+    epochs : int
+        The most epochs.
+    lr : float
+        Highest learning rate, reached after the share `warmup` of all steps.
+    device : Device
+        Where to compute.
+    on_epoch, on_step : callable, optional
+        Told the record of each epoch, and epoch and step of each batch.
+    metrics : sequence of keras metrics
+        Measured beside the loss.
+    weight_decay : float
+        AdamW's.
+    patience : int, optional
+        Stop after so many epochs without a better validation loss.
+    seed : int
+        Seeds dropout and augmentation, epoch by epoch.
+    resume : path, optional
+        The checkpoint file to write every epoch, and to go on from where it exists.
+    fingerprint : str
+        What the checkpoint must have been made from.
+
+    Returns
+    -------
+    list of dict
+        One record an epoch: `epoch`, `loss`, `val_loss`, metrics, `seconds`. The last one has `interrupted` after Ctrl-C.
+
+    Raises
+    ------
+    DataError
+        If the loss is not finite before any epoch was good, or the checkpoint was made from other data or parameters.
+    """
+    with device.scope():
+        trainer = keras.Model(model.inputs, model.outputs)  # the optimizer's state stays out of what is saved
+        trainer.compile(optimizer=_optimizer(lr, epochs * len(batches), weight_decay, warmup), loss=loss, metrics=list(metrics))
+        trainer.jit_compile = False  # compiling by XLA takes longer than it saves on networks of this size
+        loop = _Loop(batches, valid is not None, patience, seed, on_epoch, on_step, resume, fingerprint)
+        loop.set_model(trainer)
+        first = loop.restore()
+        try:
+            if first < epochs and not loop.finished:
+                trainer.fit(
+                    _Feed(batches),
+                    validation_data=None if valid is None else _Feed(valid),
+                    epochs=epochs,
+                    initial_epoch=first,
+                    callbacks=[loop],
+                    verbose=0,
+                )
+        except KeyboardInterrupt:
+            if not loop.history:  # nothing learned yet: there is nothing to keep
+                raise
+            loop.history[-1]["interrupted"] = True
+        loop.keep_best()
+    return loop.history
+
+
+def infer(model: Any, batches: Batches, *, device: Device) -> np.ndarray:
+    """Return the network's outputs for all batches, one row a sample, reading the next batches meanwhile."""
+    model.jit_compile = False
+    with device.scope():
+        outputs = [np.asarray(model.predict_on_batch(inputs)) for inputs in prefetch(batches)]
+    return np.concatenate(outputs)
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Write the network's weights as safetensors, in their order."""
+    from safetensors.numpy import save_file
+
+    save_file({f"{i:04d} {w.path}": np.ascontiguousarray(w.numpy()) for i, w in enumerate(model.weights)}, path)
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Read weights written by `save_weights` into a network of the same shape.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged or made for another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        stored = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"{path} is no readable weights file: {error}. Nothing was loaded.") from error
+    values = [stored[key] for key in sorted(stored)]
+    shapes = [tuple(w.shape) for w in model.weights]
+    if [value.shape for value in values] != shapes:
+        raise FormatError(f"{path} holds {len(values)} weights that do not fit the network's {len(shapes)}; nothing was loaded.")
+    model.set_weights(values)
+
+
+def _optimizer(lr: float, steps: int, weight_decay: float, warmup: float) -> Any:
+    warm = max(1, round(steps * warmup))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=lr / 25, decay_steps=max(1, steps - warm), alpha=0.01, warmup_target=lr, warmup_steps=warm
+    )
+    optimizer = keras.optimizers.AdamW(learning_rate=schedule, weight_decay=weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    return optimizer
+
+
+class _Feed(keras.utils.PyDataset):
+    """`Batches` as Keras wants them."""
+
+    def __init__(self, batches: Batches) -> None:
+        super().__init__(workers=batches.workers, use_multiprocessing=False, max_queue_size=2 * batches.workers)
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, i: int) -> tuple[Any, ...]:
+        return self.batches[i]
+
+
+class _Loop(keras.callbacks.Callback):
+    """What happens between epochs: shuffling, records, the best weights, early stopping, checkpoints."""
+
+    def __init__(
+        self,
+        batches: Batches,
+        validated: bool,
+        patience: int | None,
+        seed: int,
+        on_epoch: Callable[[dict[str, Any]], None] | None,
+        on_step: Callable[[int, int], None] | None,
+        resume: Path | None,
+        fingerprint: str,
+    ) -> None:
+        super().__init__()
+        self.batches, self.validated, self.patience, self.seed = batches, validated, patience, seed
+        self.tell_epoch, self.tell_step = on_epoch, on_step
+        self.file, self.fingerprint = resume, fingerprint
+        self.history: list[dict[str, Any]] = []
+        self.best: list[np.ndarray] | None = None
+        self.best_loss, self.best_epoch = math.inf, 0
+        self.finished = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epoch, self.started = epoch, time.perf_counter()
+        self.batches.start_epoch(epoch)
+        states = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
+        for i, state in enumerate(states):  # randomness depends on seed and epoch alone, so a resumed run goes on alike
+            state.assign(np.random.default_rng([self.seed, epoch, i]).integers(0, 2**31, size=2, dtype=np.uint32))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.tell_step:
+            self.tell_step(self.epoch, batch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        record = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        record["seconds"] = round(time.perf_counter() - self.started, 3)
+        judged = record["val_loss" if self.validated else "loss"]
+        if not math.isfinite(judged):
+            self._stop_diverged(epoch, judged)
+            return
+        self.history.append(record)
+        if not self.validated or judged < self.best_loss:
+            self.best, self.best_loss, self.best_epoch = self.model.get_weights(), judged, epoch + 1
+        elif self.patience is not None and epoch + 1 - self.best_epoch >= self.patience:
+            self.finished = self.model.stop_training = True
+        if self.file is not None:
+            self._checkpoint(epoch + 1)
+        if self.tell_epoch:
+            self.tell_epoch(record)
+
+    def _stop_diverged(self, epoch: int, value: float) -> None:
+        if self.best is None:
+            raise DataError(
+                f"The loss became {value} in epoch {epoch + 1}. Try a smaller lr, and look for extreme values in the data."
+            )
+        self.history[-1]["diverged"] = True
+        self.finished = self.model.stop_training = True
+
+    def keep_best(self) -> None:
+        """Put the best epoch's weights back into the network."""
+        if self.best is not None:
+            self.model.set_weights(self.best)
+
+    # ---------------------------------------------------------------- checkpoints
+    def _checkpoint(self, epochs_done: int) -> None:
+        state = {
+            "epoch": epochs_done,
+            "history": self.history,
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_epoch,
+            "finished": self.finished,
+            "fingerprint": self.fingerprint,
+        }
+        arrays = {f"weight{i}": value for i, value in enumerate(self.model.get_weights())}
+        arrays |= {f"best{i}": value for i, value in enumerate(self.best or [])}
+        arrays |= {f"optimizer{i}": v.numpy() for i, v in enumerate(self.model.optimizer.variables)}
+        assert self.file is not None
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.file) as temporary, open(temporary, "wb") as stream:
+                np.savez(stream, state=np.array(json.dumps(state)), **arrays)
+        except OSError as error:
+            raise DataError(f"The checkpoint {self.file} cannot be written: {error}. Choose another resume folder.") from error
+
+    def restore(self) -> int:
+        """Go back to the last finished epoch, where there is a checkpoint, and return how many epochs are done."""
+        if self.file is None or not self.file.exists():
+            return 0
+        try:
+            with np.load(self.file, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            state = json.loads(str(arrays.pop("state")))
+        except (ValueError, OSError, KeyError, EOFError) as error:
+            raise FormatError(f"The checkpoint {self.file} is damaged: {error}. Delete it to start anew.") from error
+        if state["fingerprint"] != self.fingerprint:
+            raise DataError(
+                f"The checkpoint {self.file} belongs to a fit with other parameters or data. "
+                "Delete it to start anew, or pass another resume folder."
+            )
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.model.set_weights(_numbered(arrays, "weight"))
+        for variable, value in zip(self.model.optimizer.variables, _numbered(arrays, "optimizer"), strict=True):
+            variable.assign(value)
+        self.best = _numbered(arrays, "best") or None
+        self.history, self.finished = state["history"], state["finished"]
+        self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
+        return int(state["epoch"])
+
+
+def _numbered(arrays: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
+    count = sum(key.startswith(name) for key in arrays)
+    return [arrays[f"{name}{i}"] for i in range(count)]

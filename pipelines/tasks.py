@@ -1,0 +1,275 @@
+"""Task mixins: what the network's outputs mean, how labels are checked, and how results are scored."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, softmax
+from sklearn.utils.validation import check_is_fitted
+
+from . import checks, data, metrics
+from .errors import DataError, ParameterError
+from .report import Example, Report
+
+__all__ = ["ClassifierMixin"]
+
+
+class ClassifierMixin:
+    """Classes and probabilities; labels in two dimensions, or sets of labels, mean that several classes can be true at once.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        The labels, sorted, in the kind they came in; the columns of every probability.
+    multilabel_ : bool
+        True where a sample can have several labels or none.
+    class_prior_ : ndarray
+        Share of each class in the training part; the "majority class" baseline predicts it.
+    threshold_ : ndarray
+        Multi-label only: the probability from which each label counts as present, chosen on the validation part.
+    """
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : sequence
+            Samples.
+
+        Returns
+        -------
+        ndarray, (n, k)
+            One column a class, in the order of `classes_`. Rows sum to one, unless the task is multi-label.
+        """
+        return self._proba(self._outputs(X))  # type: ignore[attr-defined]
+
+    def decide(self, proba: np.ndarray) -> np.ndarray:
+        """Turn probabilities into predictions: the likeliest class, or, with several labels, those at their threshold.
+
+        Parameters
+        ----------
+        proba : ndarray, (n, k)
+            As `predict_proba` returns them.
+
+        Returns
+        -------
+        ndarray
+            What `predict` returns for the same samples.
+        """
+        if self.multilabel_:
+            return (proba >= self.threshold_).astype(np.int64)
+        return self.classes_[np.argmax(proba, axis=1)]
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the accuracy (multi-label: macro F1), as scikit-learn's tools expect."""
+        from sklearn.metrics import f1_score
+
+        check_is_fitted(self, "model_")
+        X, y = checks.samples(X, y)
+        codes = self._targets(y)
+        predicted = self.predict(X)  # type: ignore[attr-defined]
+        if self.multilabel_:
+            return float(f1_score(codes, predicted, average="macro", zero_division=0))
+        return float(np.mean(predicted == self.classes_[codes]))
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags
+
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.estimator_type = "classifier"
+        tags.classifier_tags = ClassifierTags()
+        tags.target_tags.required = True
+        return tags
+
+    # ---------------------------------------------------------------- labels
+    def _hold_out(self, X: Any, y: Any, valid: Any) -> tuple[Any, np.ndarray, Any]:
+        """Learn the classes, encode the labels, and split the validation part off."""
+        self.multilabel_ = is_multilabel(y)
+        self.classes_ = _indicator_classes(y) if self.multilabel_ else _classes(y)
+        codes = self._targets(y)
+        if valid is None or isinstance(valid, (int, float)) and not isinstance(valid, bool):
+            return self._split_off(X, codes, 0.1 if valid is None else float(valid))
+        if not (isinstance(valid, (tuple, list)) and len(valid) == 2):
+            raise ParameterError(f"valid must be a pair (X, y) or a share from 0 to 1, but received {valid!r}.")
+        X_valid, y_valid = checks.samples(*valid)
+        y_valid = self._targets(y_valid)
+        return X, codes, (self._inspect(X_valid), y_valid)  # type: ignore[attr-defined]
+
+    def _split_off(self, X: Any, codes: np.ndarray, share: float) -> tuple[Any, np.ndarray, Any]:
+        checks.number("valid", share, 0, 0.9)
+        counts = Counter(codes.tolist()) if codes.ndim == 1 else Counter()
+        single = [self.classes_[code].item() for code, count in counts.items() if count == 1]
+        if single:
+            self._note(f"Classes with a single sample are not in the validation part: {', '.join(map(str, single[:5]))}.")
+        if not share or len(X) < 20 or len(X) * share < 1:
+            if share:
+                self._note(f"No validation part: {len(X)} samples are too few to split, so the last epoch's weights are kept.")
+            return X, codes, None
+        X, X_valid, codes, y_valid = data.split(X, codes, test=share, seed=self.seed)  # type: ignore[attr-defined]
+        return X, codes, (X_valid, y_valid)
+
+    def _note(self, sentence: str) -> None:
+        self.notes_.append(sentence)  # type: ignore[attr-defined]
+
+    def _targets(self, y: Any) -> np.ndarray:
+        """Encode labels as positions in `classes_`, or as a 0/1 indicator; unknown labels are named."""
+        if y is None:
+            raise DataError("y is missing: give one label a sample.")
+        if is_multilabel(y) != self.multilabel_:
+            was = "several labels a sample" if self.multilabel_ else "one label a sample"
+            raise DataError(f"The pipeline was fitted with {was}; y must come in the same form.")
+        if self.multilabel_:
+            return _indicator(y, self.classes_)
+        return _codes(_plain_labels(y), self.classes_)
+
+    # ---------------------------------------------------------------- outputs
+    def _learn(self, X: Any, y: np.ndarray) -> None:
+        counts = y.sum(axis=0) if self.multilabel_ else np.bincount(y, minlength=len(self.classes_))
+        self.class_prior_ = counts / len(y)
+        if self.multilabel_:
+            self.threshold_ = np.full(len(self.classes_), 0.5)
+
+    def _learn_threshold(self, valid: Any) -> None:
+        """Choose each label's threshold where its F1 on the validation part is best; 0.5 where a label is absent there."""
+        from sklearn.metrics import precision_recall_curve
+
+        X, y = valid
+        proba = self._proba(self._infer(X))  # type: ignore[attr-defined]
+        for k in np.flatnonzero((y.sum(axis=0) > 0) & (y.sum(axis=0) < len(y))):
+            precision, recall, cuts = precision_recall_curve(y[:, k], proba[:, k])
+            f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+            best = int(np.argmax(f1[:-1]))
+            below = cuts[best - 1] if best else 0.0
+            self.threshold_[k] = (below + cuts[best]) / 2  # midway between two scores, not on one
+
+    def _proba(self, outputs: np.ndarray) -> np.ndarray:
+        logits = outputs.astype(np.float64)
+        return expit(logits) if self.multilabel_ else softmax(logits, axis=1)
+
+    def _decide(self, outputs: np.ndarray) -> np.ndarray:
+        return self.decide(self._proba(outputs))
+
+    def _report(self, X: Any, y: np.ndarray, outputs: np.ndarray, groups: Any, context: dict[str, Any]) -> Report:
+        proba = self._proba(outputs)
+        truth = y if self.multilabel_ else self.classes_[y]
+        wrong = [] if self.multilabel_ else confident_mistakes(y, proba)
+        report = metrics.classification(
+            truth,
+            proba,
+            self.classes_.tolist(),
+            threshold=self.threshold_.tolist() if self.multilabel_ else None,
+            groups=groups,
+            baselines=self._baselines(X),
+            seed=self.seed,  # type: ignore[attr-defined]
+            context=context,
+            examples=tuple(self._example(X, i, y, proba) for i in wrong),
+        )
+        return replace(report, task=self.task, notes=(*report.notes, *self.notes_))  # type: ignore[attr-defined]
+
+    def _baselines(self, X: Any) -> dict[str, np.ndarray]:
+        """Return what simple models say of the same samples; a domain adds its own."""
+        return {"majority class": np.tile(self.class_prior_, (len(X), 1))}
+
+    def _example(self, X: Any, i: int, y: np.ndarray, proba: np.ndarray) -> Example:
+        said = int(np.argmax(proba[i]))
+        caption = f"sample {i}: {self.classes_[y[i]]} taken for {self.classes_[said]} ({proba[i, said]:.0%} sure)"
+        return Example(caption=caption, image=self._picture(X, i), text=None)
+
+    def _picture(self, X: Any, i: int) -> bytes | None:
+        """Return a PNG of sample `i` where the samples are images."""
+        return None
+
+
+def confident_mistakes(y: np.ndarray, proba: np.ndarray, most: int = 12) -> list[int]:
+    """Return the indices of the wrong predictions the model was surest of.
+
+    Examples
+    --------
+    >>> confident_mistakes(np.array([0, 1, 0]), np.array([[0.1, 0.9], [0.6, 0.4], [0.8, 0.2]]))
+    [0, 1]
+    """
+    wrong = np.flatnonzero(np.argmax(proba, axis=1) != y)
+    return [int(i) for i in wrong[np.argsort(-proba[wrong].max(axis=1), kind="stable")][:most]]
+
+
+# ---------------------------------------------------------------- labels in their many forms
+def is_multilabel(y: Any) -> bool:
+    """Tell a 2-D indicator or a list of label sets from one label a sample."""
+    if getattr(y, "ndim", 1) == 2:
+        return True
+    return y is not None and len(y) > 0 and all(isinstance(v, (set, frozenset, list, tuple, np.ndarray)) for v in y)
+
+
+def _plain_labels(y: Any) -> list[Any]:
+    """Return labels as plain str, int, bool or whole floats; name the first that is none of these."""
+    if getattr(y, "ndim", 1) != 1:
+        raise DataError(f"y has {y.ndim} dimensions; expected one label a sample, or a 2-D 0/1 indicator.")
+    labels = [v.item() if isinstance(v, np.generic) else v for v in y]
+    for i, label in enumerate(labels):
+        if isinstance(label, float) and not label.is_integer():
+            what = "missing" if label != label else f"{label!r}, a measurement rather than a class"
+            raise DataError(f"The label of sample {i} is {what}. Expected text, whole numbers or booleans.")
+        if not isinstance(label, (str, int, float)):
+            what = "missing" if label is None or label is pd.NA else f"{label!r}"
+            raise DataError(f"The label of sample {i} is {what}. Expected text, whole numbers or booleans.")
+    return labels
+
+
+def _classes(y: Any) -> np.ndarray:
+    if y is None:
+        raise DataError("y is missing: give one label a sample.")
+    labels = _plain_labels(y)
+    kinds = {"text" if isinstance(v, str) else "number" for v in labels}
+    if len(kinds) > 1:
+        odd = next(i for i, v in enumerate(labels) if isinstance(v, str) != isinstance(labels[0], str))
+        raise DataError(f"y mixes text and numbers: sample 0 has {labels[0]!r}, sample {odd} has {labels[odd]!r}.")
+    classes = np.array(sorted(set(labels)))
+    checks.one_of_each(np.asarray(labels), classes)
+    return classes
+
+
+def _codes(labels: Sequence[Any], classes: np.ndarray) -> np.ndarray:
+    position = {label: i for i, label in enumerate(classes.tolist())}
+    for i, label in enumerate(labels):
+        if label not in position:
+            raise DataError(
+                f"The label of sample {i}, {label!r}, was never seen in training.{checks.did_you_mean(label, position)}"
+            )
+    return np.array([position[label] for label in labels], dtype=np.int64)
+
+
+def _indicator_classes(y: Any) -> np.ndarray:
+    if getattr(y, "ndim", 1) == 2:
+        names = y.columns.tolist() if hasattr(y, "columns") else range(y.shape[1])
+        classes = np.array(list(names))
+    else:
+        classes = np.array(sorted({label for labels in y for label in labels}))
+    if len(classes) < 2:
+        raise DataError(f"y has {len(classes)} label column(s) or names; several labels a sample need at least two.")
+    return classes
+
+
+def _indicator(y: Any, classes: np.ndarray) -> np.ndarray:
+    if getattr(y, "ndim", 1) == 2:
+        table = np.asarray(y)
+        if table.shape[1] != len(classes):
+            raise DataError(f"y has {table.shape[1]} label columns, but training had {len(classes)}.")
+        odd = np.argwhere(~np.isin(table, (0, 1)))
+        if len(odd):
+            i, k = (int(v) for v in odd[0])
+            raise DataError(f"y[{i}, {k}] is {table[i, k]!r}; a label indicator holds only 0 and 1.")
+        return table.astype(np.float32)
+    table = np.zeros((len(y), len(classes)), dtype=np.float32)
+    position = {label: k for k, label in enumerate(classes.tolist())}
+    for i, labels in enumerate(y):
+        for label in labels:
+            if label not in position:
+                raise DataError(
+                    f"The label {label!r} of sample {i} was never seen in training.{checks.did_you_mean(label, position)}"
+                )
+            table[i, position[label]] = 1
+    return table
