@@ -1,0 +1,1 @@
+"""Pipelines for texts; `pipelines.available()` lists the tasks there are so far."""

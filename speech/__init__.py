@@ -1,0 +1,1 @@
+"""Pipelines for speech; `pipelines.available()` lists the tasks there are so far."""

@@ -1,0 +1,20 @@
+"""Pipelines for images. Importing this package loads neither TensorFlow nor Keras; names are resolved on first use."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .classification import ImageClassifier
+
+__all__ = ["ImageClassifier"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ImageClassifier":
+        from .classification import ImageClassifier
+
+        return ImageClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
