@@ -1,0 +1,67 @@
+"""What the benchmarks share: the machine's description, timing in turns, and where the developers' data sets are."""
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pipelines import store
+from pipelines.engines import usable_cores
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+def machine() -> dict[str, Any]:
+    """Describe where and when the figures were taken."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "date": date.today().isoformat(),
+        "processor": _processor(),
+        "cores": usable_cores(),
+        "memory_gib": round(memory, 1),
+        "python": platform.python_version(),
+        "versions": store.versions(),
+    }
+
+
+def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any], runs: int = 5) -> dict[str, Any]:
+    """Time both in turn, A B A B, so that a drifting machine slows both; the ratio is the median of the pairs' ratios."""
+    pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(runs)]
+    ratios = [a / b for a, b in pairs]
+    return {
+        "ours_s": round(statistics.median(a for a, _ in pairs), 3),
+        "theirs_s": round(statistics.median(b for _, b in pairs), 3),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
+        "runs": runs,
+    }
+
+
+def run(benchmarks: Mapping[str, Callable[[], Any]]) -> None:
+    """Run the benchmarks named on the command line, or all, and print their figures as JSON."""
+    chosen = sys.argv[1:] or list(benchmarks)
+    results: dict[str, Any] = {"machine": machine()}
+    for name in chosen:
+        sys.stderr.write(f"{name} …\n")
+        results[name] = benchmarks[name]()
+    print(json.dumps(results, indent=1))
+
+
+def _seconds(action: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -1,0 +1,234 @@
+"""Image classification: accuracy on real images, the cost over plain Keras, throughput from files, import time and memory.
+
+Run `python -m benchmarks.vision [name …]`; the names are the functions in `BENCHMARKS`.
+"""
+
+import gzip
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines import data
+
+from .common import SHARED, in_turns, run
+
+
+# ---------------------------------------------------------------- data
+def digits(seed: int) -> tuple[Any, ...]:
+    """The 1,797 digits of scikit-learn, a quarter held out, stratified."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    bunch = load_digits()
+    return tuple(train_test_split(bunch.images, bunch.target, test_size=0.25, stratify=bunch.target, random_state=seed))
+
+
+def mnist() -> tuple[Any, ...]:
+    """The 10,000 test images of MNIST; every fifth is the test part here."""
+    folder = SHARED / "vision" / "mnist_t10k"
+    images, labels = (gzip.decompress(file.read_bytes()) for file in sorted(folder.glob("*.gz")))
+    X = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)
+    y = np.frombuffer(labels, np.uint8, offset=8).astype(int)
+    test = np.arange(len(X)) % 5 == 4
+    return X[~test], X[test], y[~test], y[test]
+
+
+def folders(name: str, train: str, test: str) -> tuple[Any, ...]:
+    """A set with one folder a split, and one sub-folder a class in each."""
+    (X, y), (X_test, y_test) = (data.folder(SHARED / "vision" / name / part) for part in (train, test))
+    return X, X_test, y, y_test
+
+
+# ---------------------------------------------------------------- accuracy
+def _scores(parts: tuple[Any, ...], seed: int) -> dict[str, Any]:
+    from vision import ImageClassifier
+
+    X, X_test, y, y_test = parts
+    model = ImageClassifier(seed=seed, verbose=0).fit(X, y)
+    report = model.evaluate(X_test, y_test)
+    table = report.tables["baselines"]
+    return {
+        "accuracy": round(report.metrics["accuracy"], 4),
+        "roc_auc": round(report.metrics["roc_auc"], 5),
+        "ece": round(report.metrics["ece"], 4),
+        "logistic_regression_accuracy": round(float(table.loc["logistic regression", "accuracy"]), 4),
+        "fit_s": round(model.fit_seconds_, 1),
+        "epochs": len(model.history_),
+        "train": len(X),
+        "test": len(X_test),
+    }
+
+
+def accuracy_digits() -> dict[str, Any]:
+    """Digits with defaults, seeds 0 to 2; the first fit of a process also builds TensorFlow's graphs for the first time."""
+    rows = [_scores(digits(seed), seed) for seed in range(3)]
+    mean = {key: round(statistics.mean(row[key] for row in rows), 5) for key in ("accuracy", "roc_auc", "fit_s")}
+    return {"mean": mean, "seeds": rows}
+
+
+def accuracy_mnist() -> dict[str, Any]:
+    """MNIST's test file, 8,000 to learn from, defaults."""
+    return _scores(mnist(), 0)
+
+
+def accuracy_cifar10_small() -> dict[str, Any]:
+    """CIFAR-10, 100 images a class to learn from, defaults, from scratch."""
+    return _scores(folders("cifar10_small", "train", "test"), 0)
+
+
+def accuracy_hymenoptera() -> dict[str, Any]:
+    """Ants and bees, 244 photographs to learn from, defaults, from scratch."""
+    return _scores(folders("hymenoptera", "train", "val"), 0)
+
+
+# ---------------------------------------------------------------- cost over plain Keras
+def fit_cost() -> dict[str, Any]:
+    """`fit` beside `keras.Model.fit`: same net, data, batch, epochs, optimizer; ours also checks, splits and fits the baseline."""
+    from pipelines.engines import load_framework
+    from vision import ImageClassifier, networks
+
+    keras = load_framework("keras")
+    X, _, y, _ = mnist()
+    part, valid = (X[:4000], y[:4000]), (X[4000:4500], y[4000:4500])
+    epochs, batch = 4, 32
+
+    def ours() -> None:
+        ImageClassifier(epochs=epochs, batch_size=batch, verbose=0).fit(*part, valid=valid)
+
+    def plain(jit: str | bool) -> None:
+        keras.utils.set_random_seed(0)
+        net = networks.augmented(networks.build("small-cnn", (28, 28), 1, 10), photo=False)
+        net.compile(
+            keras.optimizers.AdamW(2e-3, weight_decay=0.01),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            jit_compile=jit,
+        )
+        pixels = [images[..., None].astype(np.float32) for images in (part[0], valid[0])]
+        net.fit(pixels[0], part[1], batch_size=batch, epochs=epochs, validation_data=(pixels[1], valid[1]), verbose=0)
+
+    ours(), plain(False)  # the first fit in a process is slower
+    return {
+        "beside_keras_without_xla": in_turns(ours, lambda: plain(False)),
+        "beside_keras_defaults": in_turns(ours, lambda: plain("auto"), runs=3),
+    }
+
+
+def predict_cost() -> dict[str, Any]:
+    """`predict_proba` of 10,000 arrays beside `model.predict` of the same net."""
+    from vision import ImageClassifier
+
+    X, X_test, y, y_test = mnist()
+    X, y = np.concatenate([X, X_test]), np.concatenate([y, y_test])
+    model = ImageClassifier(epochs=1, verbose=0).fit(X[:1000], y[:1000])
+    pixels = X[..., None].astype(np.float32)
+
+    def ours() -> None:
+        model.predict_proba(X)
+
+    def theirs() -> None:
+        model.model_.predict(pixels, batch_size=model.batch_size, verbose=0)
+
+    ours(), theirs()
+    return in_turns(ours, theirs)
+
+
+def predict_files() -> dict[str, Any]:
+    """2,000 JPEG files, 500 x 375: ours beside `image_dataset_from_directory` and `model.predict`."""
+    from pipelines.engines import load_framework
+    from vision import ImageClassifier
+
+    keras = load_framework("keras")
+    with tempfile.TemporaryDirectory() as root:
+        X, y = _jpegs(Path(root), 2000)
+        model = ImageClassifier(epochs=1, image_size=96, verbose=0).fit(X[:64], y[:64])
+
+        def ours() -> None:
+            model.predict_proba(X)
+
+        def theirs() -> None:
+            feed = keras.utils.image_dataset_from_directory(
+                root, image_size=(96, 96), batch_size=model.batch_size, shuffle=False, label_mode=None, verbose=False
+            )
+            model.model_.predict(feed, verbose=0)
+
+        ours(), theirs()
+        result = in_turns(ours, theirs)
+    result["ours_images_per_s"] = round(2000 / result["ours_s"])
+    result["throughput_ratio"] = round(1 / result["ratio"], 3)
+    return result
+
+
+def _jpegs(root: Path, n: int) -> tuple[list[str], list[str]]:
+    """Write photograph-like JPEG files: smooth random colour fields with some grain."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        coarse = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)).resize((500, 375), Image.Resampling.BICUBIC)
+        grain = rng.integers(-12, 12, (375, 500, 1))
+        folder = root / ("even" if i % 2 == 0 else "odd")
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8)).save(folder / f"{i:05d}.jpg", quality=90)
+    return data.folder(root)
+
+
+# ---------------------------------------------------------------- import and memory
+def import_time() -> dict[str, Any]:
+    """Seconds of a fresh process for the import alone, median of five; and what an empty interpreter takes."""
+
+    def seconds(code: str) -> float:
+        def once() -> float:
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True)
+            return time.perf_counter() - started
+
+        return statistics.median(once() for _ in range(5))
+
+    bare = seconds("pass")
+    return {name: round(seconds(f"import {name}") - bare, 3) for name in ("pipelines", "vision")} | {
+        "interpreter": round(bare, 3)
+    }
+
+
+def predict_memory() -> dict[str, Any]:
+    """Peak memory of a process that predicts 2,000 and of one that predicts 20,000 paths."""
+    with tempfile.TemporaryDirectory() as root:
+        X, _ = _jpegs(Path(root), 200)
+        from vision import ImageClassifier
+
+        ImageClassifier(epochs=1, image_size=64, verbose=0).fit(X, [path.split("/")[-2] for path in X]).save(f"{root}/model")
+        code = (
+            "import json, resource, sys; from pipelines import load; X = json.load(open(sys.argv[1])); n = int(sys.argv[2]);"
+            "load(sys.argv[3]).predict_proba([X[i % len(X)] for i in range(n)]);"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        )
+        Path(root, "paths.json").write_text(json.dumps(X))
+        peaks = {}
+        for n in (2000, 20000):
+            command = [sys.executable, "-c", code, f"{root}/paths.json", str(n), f"{root}/model"]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            peaks[str(n)] = round(float(done.stdout.split()[-1]), 1)
+    return {"peak_mib": peaks, "growth_mib": round(peaks["20000"] - peaks["2000"], 1)}
+
+
+BENCHMARKS = {
+    function.__name__: function
+    for function in (
+        import_time, fit_cost, predict_cost, predict_files, predict_memory,
+        accuracy_digits, accuracy_mnist, accuracy_cifar10_small, accuracy_hymenoptera,
+    )
+}  # fmt: skip
+
+if __name__ == "__main__":
+    run(BENCHMARKS)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    sys.stderr.write(f"peak memory of this process {peak:.1f} GiB\n")
