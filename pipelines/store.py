@@ -28,12 +28,15 @@ import numpy as np
 
 from .errors import DataError, FormatError
 
-__all__ = ["FORMAT", "read", "versions", "write"]
+__all__ = ["FORMAT", "check_target", "read", "versions", "write"]
 
 FORMAT = 1
 MANIFEST = "pipeline.json"
+_LEFT_ALONE = "not a saved pipeline, and is left alone. Choose a new folder."
 FILES = ("state.npz", "weights.safetensors", "report.json")
 _CARRIERS = {".keras", ".h5", ".hdf5", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".npy", ".npz", ".py", ".pyc", ".so"}
+_CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what desktops leave in every folder they show
+_SHAPE = {"format": int, "task": str, "params": dict, "facts": dict, "versions": dict, "files": dict}
 _PACKAGES = ("domain-pipelines", "numpy", "scikit-learn", "keras", "tensorflow", "torch", "transformers", "monai")
 
 
@@ -86,9 +89,9 @@ def write(
         If the place is taken by something else, cannot be written, or the disk is full; an earlier pipeline stays as it was.
     """
     target = Path(path).absolute()
-    _check_target(target)
     temporary = None
     try:
+        check_target(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
         _write_files(temporary, manifest, arrays, write_weights, report)
@@ -104,10 +107,26 @@ def write(
     return target
 
 
-def _check_target(target: Path) -> None:
-    if target.exists() and not (target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))):
-        what = "a folder with other things in it" if target.is_dir() else "a file"
-        raise DataError(f"{target} is {what}, not a saved pipeline, and is left alone. Choose a new folder.")
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Refuse a place where anything but a saved pipeline is, since saving replaces the whole folder.
+
+    Raises
+    ------
+    DataError
+        If there is a file, a link, or a folder with other things in it.
+    """
+    target = Path(path)
+    if target.is_symlink() or target.is_file():
+        raise DataError(f"{target} is a {'link' if target.is_symlink() else 'file'}, {_LEFT_ALONE}")
+    if not target.is_dir():
+        return
+    try:
+        names = {entry.name for entry in target.iterdir()} - _CLUTTER
+    except FileNotFoundError:  # another process has just moved it away
+        return
+    others = sorted(names - {MANIFEST, *FILES}) if MANIFEST in names else sorted(names)
+    if others:
+        raise DataError(f"{target} is a folder with other things in it ({others[0]}), {_LEFT_ALONE}")
 
 
 def _write_files(
@@ -126,23 +145,34 @@ def _write_files(
         (folder / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     hashes = {name: _sha256(folder / name) for name in FILES if (folder / name).exists()}
     whole = {"format": FORMAT, **manifest, "versions": versions(), "files": hashes}
-    (folder / MANIFEST).write_text(json.dumps(whole, indent=1), encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(whole, indent=1, default=_json), encoding="utf-8")
+    mask = _umask()
     for name in (*hashes, MANIFEST):
+        os.chmod(folder / name, 0o666 & ~mask)  # as any file the user writes; safetensors and mkdtemp are stricter
         with open(folder / name, "rb") as file:
             os.fsync(file.fileno())
-    os.chmod(folder, 0o755 & ~_umask())
+    os.chmod(folder, 0o777 & ~mask)
+
+
+def _json(value: Any) -> Any:
+    """Write numpy's numbers, as parameter searches hand them over, and paths as the plain values they stand for."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"A {type(value).__name__} cannot be stored in {MANIFEST}: {value!r}.")
 
 
 def _replace(new: Path, target: Path) -> None:
     """Put `new` at `target`; a kill between the two renames leaves the earlier pipeline beside it as `.NAME.old-…`."""
-    for _ in range(5):  # another process may save to the same place at the same time
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(target, old)
+    for _ in range(20):  # another process may save to the same place at the same time
+        old = _move_away(target)
         try:
             os.rename(new, target)
         except OSError as error:
+            if old is not None:
+                with contextlib.suppress(OSError):
+                    os.rename(old, target)
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             continue
@@ -150,6 +180,22 @@ def _replace(new: Path, target: Path) -> None:
             shutil.rmtree(stale, ignore_errors=True)
         return
     raise OSError(errno.EBUSY, "another process keeps saving to the same folder")
+
+
+def _move_away(target: Path) -> Path | None:
+    """Rename the folder at `target`, where there is one, and return its new name."""
+    if not target.exists():
+        return None
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+    try:
+        os.rename(target, old)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            old.rmdir()
+        if isinstance(error, FileNotFoundError):
+            return None
+        raise
+    return old
 
 
 def _umask() -> int:
@@ -183,8 +229,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
     for name, expected in hashes.items():
         if _sha256(folder / name) != expected:
             raise FormatError(f"{folder / name} was changed after it was saved (its SHA-256 differs), so nothing was loaded.")
-    _warn_of_drift(manifest.get("versions", {}), folder)
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8")) if "report.json" in hashes else None
+    _warn_of_drift(manifest["versions"], folder)
+    report = _read_json(folder / "report.json") if "report.json" in hashes else None
     return manifest, _read_arrays(folder / "state.npz"), folder / "weights.safetensors", report
 
 
@@ -194,25 +240,30 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         lost = sorted(folder.parent.glob(f".{folder.name}.old-*/{MANIFEST}"))
         hint = f" A save was cut off here; the earlier pipeline is in {lost[-1].parent}." if lost else " Check the path."
         raise FormatError(f"{folder} is no saved pipeline: it has no {MANIFEST}.{hint}")
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        number, complete = manifest["format"], {"task", "params", "facts", "files"} <= manifest.keys()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise FormatError(f"{file} is damaged ({error}), so nothing was loaded. Save the pipeline again.") from error
-    if not isinstance(number, int) or not complete:
-        raise FormatError(f"{file} is incomplete, so nothing was loaded. Save the pipeline again.")
-    if number > FORMAT:
+    manifest = _read_json(file)
+    number = manifest.get("format") if isinstance(manifest, dict) else None
+    if type(number) is int and number > FORMAT:
         raise FormatError(
             f"{folder} was written in format {number}, but this version of domain-pipelines reads up to {FORMAT}. "
             "Upgrade: pip install -U domain-pipelines"
         )
+    whole = isinstance(manifest, dict) and all(type(manifest.get(name)) is kind for name, kind in _SHAPE.items())
+    if not whole or number != FORMAT or not all(isinstance(version, str) for version in manifest["versions"].values()):
+        raise FormatError(f"{file} is incomplete, so nothing was loaded. Save the pipeline again.")
     return manifest
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{file} is damaged ({error}), so nothing was loaded. Save the pipeline again.") from error
 
 
 def _checked_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
     """Return name -> hash, after refusing names, links and stray files that a saved pipeline never has."""
     hashes = manifest["files"]
-    if not isinstance(hashes, dict) or not {"state.npz", "weights.safetensors"} <= hashes.keys():
+    if not {"state.npz", "weights.safetensors"} <= hashes.keys():
         raise FormatError(f"{folder / MANIFEST} does not list the files of a saved pipeline, so nothing was loaded.")
     for name in hashes:
         if name not in FILES:
@@ -229,15 +280,22 @@ def _checked_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def _read_arrays(file: Path) -> dict[str, np.ndarray]:
     try:
-        with zipfile.ZipFile(file) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise FormatError(f"{file} is compressed, which a saved pipeline never is; nothing was loaded.")
-        with np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        if isinstance(error, FormatError):
-            raise
+        with open(file, "rb") as stream:
+            _check_archive(zipfile.ZipFile(stream).infolist(), file)
+            with np.load(stream, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+    except FormatError:
+        raise
+    except Exception as error:  # zipfile and numpy raise nearly anything for damaged files, MemoryError among them
         raise FormatError(f"{file} cannot be read without running code or is damaged ({error}); nothing was loaded.") from error
+
+
+def _check_archive(members: list[zipfile.ZipInfo], file: Path) -> None:
+    """Refuse what would unpack to more than the file itself holds."""
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise FormatError(f"{file} is compressed, which a saved pipeline never is; nothing was loaded.")
+    if sum(member.file_size for member in members) > file.stat().st_size:
+        raise FormatError(f"{file} claims to hold more than its own size, as no saved pipeline does; nothing was loaded.")
 
 
 def _warn_of_drift(saved: Mapping[str, str], folder: Path) -> None:
