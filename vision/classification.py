@@ -213,8 +213,8 @@ class ImageClassifier(ClassifierMixin, Pipeline):
             if not self.freeze and not history[-1].get("interrupted"):
                 self._freeze_statistics()
                 history = fit("all", self.model_, train_set, valid_set, lr=self.lr / 20, augment=self._augmentation())
-        if self.multilabel_ and valid is not None:
-            self._learn_threshold(valid)
+        if valid is not None:
+            self._calibrate(valid)
         return history
 
     def _stage(
@@ -240,6 +240,7 @@ class ImageClassifier(ClassifierMixin, Pipeline):
                 model if augment is None else augment(model),
                 train_set,
                 valid=valid_set,
+                judge=self._judge,
                 loss=self._loss(),
                 epochs=self.epochs,
                 lr=lr,

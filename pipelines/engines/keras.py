@@ -4,9 +4,12 @@
 checkpoints that survive `kill -9`, and an interruption that keeps what was learned.
 """
 
+import errno
 import json
 import math
+import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ def train(
     batches: Batches,
     *,
     valid: Batches | None,
+    judge: Callable[[np.ndarray, Any], dict[str, float]],
     loss: Any,
     epochs: int,
     lr: float,
@@ -51,6 +55,9 @@ def train(
         The network; it is trained in place and stays uncompiled.
     batches, valid : Batches
         Training and validation batches. Without `valid` the last epoch counts as the best.
+    judge : callable
+        Takes the outputs and targets of the validation part and returns figures for the record; the epoch with the smallest
+        `val_loss` is the best.
     loss : keras loss
         Of targets and the network's outputs.
     epochs : int
@@ -88,17 +95,17 @@ def train(
         trainer = keras.Model(model.inputs, model.outputs)  # the optimizer's state stays out of what is saved
         trainer.compile(optimizer=_optimizer(lr, epochs * len(batches), weight_decay, warmup), loss=loss, metrics=list(metrics))
         trainer.jit_compile = False  # compiling by XLA takes longer than it saves on networks of this size
-        loop = _Loop(batches, valid is not None, patience, seed, on_epoch, on_step, resume, fingerprint)
+        loop = _Loop(batches, None if valid is None else _Judged(valid, judge, device), patience, seed, on_epoch, on_step, resume, fingerprint)
         loop.set_model(trainer)
         first = loop.restore()
         try:
             if first < epochs and not loop.finished:
                 trainer.fit(
                     _Feed(batches),
-                    validation_data=None if valid is None else _Feed(valid),
                     epochs=epochs,
                     initial_epoch=first,
                     callbacks=[loop],
+                    shuffle=False,  # `Batches` shuffle; Keras would reorder them by the global random state, unlike after a resume
                     verbose=0,
                 )
         except KeyboardInterrupt:
@@ -119,9 +126,15 @@ def infer(model: Any, batches: Batches, *, device: Device) -> np.ndarray:
 
 def save_weights(model: Any, path: Path) -> None:
     """Write the network's weights as safetensors, in their order."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    save_file({f"{i:04d} {w.path}": np.ascontiguousarray(w.numpy()) for i, w in enumerate(model.weights)}, path)
+    arrays = {f"{i:04d} {w.path}": np.ascontiguousarray(w.numpy()) for i, w in enumerate(model.weights)}
+    try:
+        save_file(arrays, path)
+    except SafetensorError as error:  # a full disk, for one
+        full = "os error 28" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
 
 def load_weights(model: Any, path: Path) -> None:
@@ -170,13 +183,23 @@ class _Feed(keras.utils.PyDataset):
         return self.batches[i]
 
 
+class _Judged:
+    """The validation part, judged by what the task makes of the network's outputs."""
+
+    def __init__(self, valid: Batches, judge: Callable[[np.ndarray, Any], dict[str, float]], device: Device) -> None:
+        self.valid, self.judge, self.device = valid, judge, device
+
+    def __call__(self, model: Any) -> dict[str, float]:
+        return self.judge(infer(model, self.valid, device=self.device), self.valid.targets)
+
+
 class _Loop(keras.callbacks.Callback):
     """What happens between epochs: shuffling, records, the best weights, early stopping, checkpoints."""
 
     def __init__(
         self,
         batches: Batches,
-        validated: bool,
+        judged: "_Judged | None",
         patience: int | None,
         seed: int,
         on_epoch: Callable[[dict[str, Any]], None] | None,
@@ -185,7 +208,7 @@ class _Loop(keras.callbacks.Callback):
         fingerprint: str,
     ) -> None:
         super().__init__()
-        self.batches, self.validated, self.patience, self.seed = batches, validated, patience, seed
+        self.batches, self.judged, self.patience, self.seed = batches, judged, patience, seed
         self.tell_epoch, self.tell_step = on_epoch, on_step
         self.file, self.fingerprint = resume, fingerprint
         self.history: list[dict[str, Any]] = []
@@ -206,14 +229,15 @@ class _Loop(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         record = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        record["seconds"] = round(time.perf_counter() - self.started, 3)
-        judged = record["val_loss" if self.validated else "loss"]
-        if not math.isfinite(judged):
-            self._stop_diverged(epoch, judged)
+        if not math.isfinite(record["loss"]):
+            self._stop_diverged(epoch, record["loss"])
             return
+        record |= self.judged(self.model) if self.judged else {}
+        record["seconds"] = round(time.perf_counter() - self.started, 3)
         self.history.append(record)
-        if not self.validated or judged < self.best_loss:
-            self.best, self.best_loss, self.best_epoch = self.model.get_weights(), judged, epoch + 1
+        value = record.get("val_loss", -math.inf)
+        if value < self.best_loss or not self.judged:
+            self.best, self.best_loss, self.best_epoch = self.model.get_weights(), value, epoch + 1
         elif self.patience is not None and epoch + 1 - self.best_epoch >= self.patience:
             self.finished = self.model.stop_training = True
         if self.file is not None:
@@ -249,7 +273,6 @@ class _Loop(keras.callbacks.Callback):
         arrays |= {f"optimizer{i}": v.numpy() for i, v in enumerate(self.model.optimizer.variables)}
         assert self.file is not None
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
             with replacing(self.file) as temporary, open(temporary, "wb") as stream:
                 np.savez(stream, state=np.array(json.dumps(state)), **arrays)
         except OSError as error:
@@ -257,27 +280,43 @@ class _Loop(keras.callbacks.Callback):
 
     def restore(self) -> int:
         """Go back to the last finished epoch, where there is a checkpoint, and return how many epochs are done."""
-        if self.file is None or not self.file.exists():
+        if self.file is None:
+            return 0
+        _check_writable(self.file)
+        if not self.file.exists():
             return 0
         try:
-            with np.load(self.file, allow_pickle=False) as stored:
+            with open(self.file, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             state = json.loads(str(arrays.pop("state")))
-        except (ValueError, OSError, KeyError, EOFError) as error:
+            if state["fingerprint"] == self.fingerprint:
+                return self._go_back(state, arrays)
+        except (ValueError, TypeError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise FormatError(f"The checkpoint {self.file} is damaged: {error}. Delete it to start anew.") from error
-        if state["fingerprint"] != self.fingerprint:
-            raise DataError(
-                f"The checkpoint {self.file} belongs to a fit with other parameters or data. "
-                "Delete it to start anew, or pass another resume folder."
-            )
+        raise DataError(
+            f"The checkpoint {self.file} belongs to a fit with other parameters or data. "
+            "Delete it to start anew, or pass another resume folder."
+        )
+
+    def _go_back(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> int:
+        self.history, self.finished = list(state["history"]), bool(state["finished"])
+        self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
+        self.best = _numbered(arrays, "best") or None
         self.model.optimizer.build(self.model.trainable_variables)
         self.model.set_weights(_numbered(arrays, "weight"))
         for variable, value in zip(self.model.optimizer.variables, _numbered(arrays, "optimizer"), strict=True):
             variable.assign(value)
-        self.best = _numbered(arrays, "best") or None
-        self.history, self.finished = state["history"], state["finished"]
-        self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
         return int(state["epoch"])
+
+
+def _check_writable(file: Path) -> None:
+    """Find out before the first epoch, not after it, that checkpoints cannot be kept."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise DataError(f"The checkpoint {file} cannot be written: {error}. Choose another resume folder.") from error
 
 
 def _numbered(arrays: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
