@@ -203,6 +203,7 @@ class ImageClassifier(ClassifierMixin, Pipeline):
         say(f"training {self.backbone} on {len(X)} images of {self.image_size_}, {self.device_.name}", self.verbose)
         self._fit_baseline(X, y)
         fit = functools.partial(self._stage, resume=resume, fingerprint=self._fingerprint(y))
+        valid = None if valid is None else (images.decoded(valid[0], self._reader), valid[1])
         train_set = self._batches(X, y, train=True)
         valid_set = None if valid is None else self._batches(*valid)
         if self.weights is None:

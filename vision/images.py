@@ -7,6 +7,7 @@ bring them to; pixels handed to a network are float32 from 0 to 255.
 
 import io
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipelines.errors import DataError
 
-__all__ = ["CACHE_BYTES", "THREADS", "Reader", "check", "decode", "learn", "load", "png", "resize"]
+__all__ = ["CACHE_BYTES", "THREADS", "Reader", "check", "decode", "decoded", "learn", "load", "png", "resize"]
 
 CACHE_BYTES = 2**30  # training images that fit are decoded once; more are read again every epoch
 _WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_LAZY = threading.Lock()
 THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
@@ -92,6 +94,8 @@ def decode(sample: Any, target: tuple[int, int] | None = None) -> np.ndarray:
     array([255, 255, 255], dtype=uint8)
     """
     if isinstance(sample, Image.Image):
+        with _LAZY:  # one image opened but not yet read may stand for several samples
+            sample.load()
         return _from_pil(sample, None)
     if isinstance(sample, (str, os.PathLike)):
         with _open(sample) as image:
@@ -146,13 +150,14 @@ def _from_pil(image: Image.Image, target: tuple[int, int] | None) -> np.ndarray:
     upright = ImageOps.exif_transpose(image)
     if upright.mode in _WIDE:
         return np.asarray(upright, dtype=np.float32)[:, :, None]
-    if upright.mode in ("1", "L"):
-        return np.asarray(upright.convert("L"))[:, :, None]
     if "A" in upright.mode or "a" in upright.mode or "transparency" in upright.info:
         clear = upright.convert("RGBA")
-        white = Image.new("RGBA", clear.size, "white")
-        return np.asarray(Image.alpha_composite(white, clear).convert("RGB"))
-    return np.asarray(upright.convert("RGB"))
+        opaque = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
+    else:
+        opaque = upright
+    if upright.mode in ("1", "L"):
+        return np.asarray(opaque.convert("L"))[:, :, None]
+    return np.asarray(opaque.convert("RGB"))
 
 
 def _from_array(sample: Any) -> np.ndarray:
@@ -185,7 +190,8 @@ def _values(array: np.ndarray) -> np.ndarray:
         return array
     if array.dtype == bool:
         return array.astype(np.uint8) * np.uint8(255)
-    values = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf and is named below
+        values = array.astype(np.float32)
     if not np.isfinite(values).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
         raise DataError(f"has the value {values[where]} at position {where}; every pixel must be finite")
@@ -221,8 +227,7 @@ def _guarded(action: Callable[..., Any], sample: Any, index: int, *options: Any)
         return action(sample, *options)
     except DataError as error:
         raise DataError(f"{_name(sample, index)} {error}.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        # Pillow's plug-ins raise any of these for damaged files
+    except Exception as error:  # Pillow's plug-ins raise nearly anything for damaged files, struct.error and TypeError among it
         raise DataError(f"{_name(sample, index)} cannot be decoded: {str(error).rstrip('.')}.") from error
 
 
@@ -246,6 +251,7 @@ def check(X: Any) -> Any:
     """
     if isinstance(X, np.ndarray):
         return _check_block(X)
+    _check_column(X)
     _raise_first(_in_threads(lambda i: _attempt(_guarded, _probe, X[i], i), len(X)), len(X))
     return X
 
@@ -290,11 +296,17 @@ def learn(X: Any, size: tuple[int, int] | None, channels: int | None, choose: Ca
         X = _check_block(X)
         shapes = [X.shape[1:]]
     else:
+        _check_column(X)
         shapes = list(_survey(X))
     size = size or choose([shape[:2] for shape in shapes])
     channels = channels or (1 if all(shape[2] == 1 for shape in shapes) else 3)
-    decoded, low, high = _decode_all(X, size, channels)
-    return decoded, Reader(size, channels, _range(low, high))
+    images, low, high = _decode_all(X, size, channels)
+    return images, Reader(size, channels, _range(low, high))
+
+
+def decoded(X: Any, reader: Reader) -> Any:
+    """Return samples decoded once, where they fit into `CACHE_BYTES`; else `X` itself."""
+    return _decode_all(X, reader.size, reader.channels)[0]
 
 
 def _survey(X: list[Any]) -> Iterator[tuple[int, ...]]:
@@ -308,8 +320,10 @@ def _shape(sample: Any) -> Any:
     if not isinstance(sample, (str, os.PathLike)):
         return decode(sample).shape
     with _open(sample) as image:
-        turned = image.getexif().get(0x0112, 1) >= 5
-        width, height = image.size[::-1] if turned else image.size
+        tags = getattr(image, "tag_v2", {})  # newer versions of Pillow turn the size of TIFF files already
+        width, height = tags.get(256, image.width), tags.get(257, image.height)
+        if image.getexif().get(0x0112) in (5, 6, 7, 8):
+            width, height = height, width
         if 0 in image.size:
             raise DataError(f"has no pixels: its size is {width} x {height}")
         return height, width, 1 if image.mode in ("1", "L", *_WIDE) else 3
@@ -352,12 +366,21 @@ def _range(low: float, high: float) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
+def _check_column(X: Any) -> None:
+    if hasattr(X, "columns"):
+        raise DataError(
+            f"X is a table with the columns {list(X.columns)}. Pass the column that holds the images: X[{X.columns[0]!r}]."
+        )
+
+
 def _check_block(X: np.ndarray) -> np.ndarray:
     """Check an array of images as a whole and return it as `(n, height, width, channels)`, uint8 or float32."""
     if X.ndim not in (3, 4):
         hint = " Reshape the rows to images first." if X.ndim == 2 else ""
         hint = " Pass one image as a list: [image]." if X.ndim == 2 and min(X.shape) > 1 else hint
         raise DataError(f"X is an array of shape {X.shape}; expected (n, H, W) or (n, H, W, C).{hint}")
+    if X.ndim == 3 and X.shape[2] in (3, 4) and X.shape[1] > 4:
+        raise DataError(f"X, an array of shape {X.shape}, looks like one colour image. Pass it as a list: [image].")
     block = X[..., None] if X.ndim == 3 else X
     try:
         _check_dtype(block)
@@ -368,10 +391,7 @@ def _check_block(X: np.ndarray) -> np.ndarray:
         return block
     if block.shape[3] == 4:
         return np.stack([_guarded(decode, image, i) for i, image in enumerate(block)])
-    bad = [i for i in range(len(block)) if not np.isfinite(block[i]).all()]
-    if bad:
-        _guarded(decode, block[bad[0]], bad[0])
-    return _values(block)
+    return np.stack([_guarded(_values, image, i) for i, image in enumerate(block)])
 
 
 def _attempt(action: Callable[..., Any], *arguments: Any) -> Any:

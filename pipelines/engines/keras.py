@@ -4,13 +4,15 @@
 checkpoints that survive `kill -9`, and an interruption that keeps what was learned.
 """
 
+import contextlib
 import errno
 import json
+import logging
 import math
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +121,7 @@ def train(
 def infer(model: Any, batches: Batches, *, device: Device) -> np.ndarray:
     """Return the network's outputs for all batches, one row a sample, reading the next batches meanwhile."""
     model.jit_compile = False
-    with device.scope():
+    with device.scope(), _tracing_expected():
         outputs = [np.asarray(model.predict_on_batch(inputs)) for inputs in prefetch(batches)]
     return np.concatenate(outputs)
 
@@ -157,6 +159,21 @@ def load_weights(model: Any, path: Path) -> None:
     if [value.shape for value in values] != shapes:
         raise FormatError(f"{path} holds {len(values)} weights that do not fit the network's {len(shapes)}; nothing was loaded.")
     model.set_weights(values)
+
+
+@contextlib.contextmanager
+def _tracing_expected() -> Iterator[None]:
+    """Drop TensorFlow's warning that graphs are traced often: each network is traced for its first two batch sizes, as it must."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
 
 
 def _optimizer(lr: float, steps: int, weight_decay: float, warmup: float) -> Any:
