@@ -49,7 +49,7 @@ class Pipeline(BaseEstimator):
     reader: ClassVar[str]
     pretrained: ClassVar[bool] = False
 
-    epochs: int
+    epochs: int | None
     batch_size: int
     lr: float
     seed: int
@@ -206,7 +206,8 @@ class Pipeline(BaseEstimator):
 
     def _check(self) -> None:
         """Check parameter values; called at the start of fit, so that the constructor does no work."""
-        checks.number("epochs", self.epochs, 1, integer=True)
+        if self.epochs is not None:
+            checks.number("epochs", self.epochs, 1, integer=True)
         checks.number("batch_size", self.batch_size, 1, integer=True)
         checks.number("lr", self.lr, 1e-12, 1e3)
         checks.number("verbose", self.verbose, 0, integer=True)
@@ -254,11 +255,15 @@ class Pipeline(BaseEstimator):
             self._learn(X, y)
             self.model_ = self._build()
             self.history_ = self._train(X, y, valid, resume)
+        done = f"after {len(self.history_)} epoch{'s' if len(self.history_) > 1 else ''}"
         if self.history_[-1].get("interrupted"):
-            done = len(self.history_)
-            note = f"Training was interrupted after {done} of {self.epochs} epochs; the best weights so far are kept."
-            self.notes_.append(note)
-            warnings.warn(note, UserWarning, stacklevel=3)
+            self._warn(f"Training was interrupted {done}; the best weights so far are kept.")
+        if self.history_[-1].get("diverged"):
+            self._warn(f"The loss was no longer a number {done}; the best weights before are kept. Try a smaller lr.")
+
+    def _warn(self, note: str) -> None:
+        self.notes_.append(note)
+        warnings.warn(note, UserWarning, stacklevel=4)
 
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "model_")
@@ -279,18 +284,24 @@ class Pipeline(BaseEstimator):
 
     @classmethod
     def _restore(cls, manifest: dict[str, Any], arrays: dict[str, np.ndarray], weights: Path, report: Any, where: str) -> Self:
+        device = devices.resolve(where, cls.engine)  # a device that is not there is no fault of the folder
         try:
             self = cls(**{**manifest["params"], "device": where})
-            self.device_ = devices.resolve(where, cls.engine)
+            self.device_ = device
+            self._check()
             for name, value in {**manifest["facts"], **arrays}.items():
-                if not name.endswith("_") or name.startswith("_") or hasattr(cls, name):
+                if not name.endswith("_") or name.startswith("_") or hasattr(cls, name) or name in _NOT_SAVED:
                     raise FormatError(f"The saved fact {name!r} is none a pipeline learns; nothing was loaded.")
                 setattr(self, name, value)
             with devices.seeded(0, cls.engine), self.device_.scope():
                 model = self._build()
                 self._engine.load_weights(model, weights)
+        except FormatError:
+            raise
         except (TypeError, KeyError, AttributeError, ValueError) as error:
-            raise FormatError(f"{weights.parent} does not fit this version of {cls.__name__}: {error}") from error
+            raise FormatError(
+                f"{weights.parent} does not fit this version of {cls.__name__} ({error}); nothing was loaded."
+            ) from error
         self.model_ = model
         if report is not None:
             self.report_ = Report.from_dict(report)

@@ -1,11 +1,13 @@
 """`ImageClassifier`: from image files or arrays to classes, probabilities and a report."""
 
+import contextlib
 import functools
 import hashlib
 import json
 import math
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -50,8 +52,9 @@ class ImageClassifier(ClassifierMixin, Pipeline):
         True trains only the last layer, on features computed once. Needs `weights`.
     class_weight : "balanced" or dict, optional
         Weight of each class in the loss.
-    epochs : int
-        The most epochs; training stops earlier when the validation loss no longer falls.
+    epochs : int, optional
+        The most epochs; training stops earlier when the validation loss no longer falls. None takes as many as make about 2,500
+        steps, from 15 for many images to 60 for few.
     batch_size : int
         Images a step.
     lr : float
@@ -103,7 +106,7 @@ class ImageClassifier(ClassifierMixin, Pipeline):
         augment: str = "auto",
         freeze: bool = False,
         class_weight: str | dict[str, float] | None = None,
-        epochs: int = 30,
+        epochs: int | None = None,
         batch_size: int = 32,
         lr: float = 2e-3,
         seed: int = 0,
@@ -180,12 +183,12 @@ class ImageClassifier(ClassifierMixin, Pipeline):
     def _asked_size(self) -> tuple[int, int] | None:
         if self.image_size is None:
             return None
-        pair = (self.image_size, self.image_size) if isinstance(self.image_size, int) else tuple(self.image_size)
+        pair = self.image_size if isinstance(self.image_size, (list, tuple)) else (self.image_size, self.image_size)
         if len(pair) != 2:
             raise ParameterError(f"image_size must be a side or (height, width), but received {self.image_size!r}.")
         for side in pair:
             checks.number("image_size", side, 1, 10_000, integer=True)
-        return pair
+        return int(pair[0]), int(pair[1])
 
     def _inspect(self, X: Any, *, train: bool = False) -> Any:
         if not train:
@@ -202,8 +205,9 @@ class ImageClassifier(ClassifierMixin, Pipeline):
     def _train(self, X: Any, y: np.ndarray, valid: Any, resume: Path | None) -> list[dict[str, Any]]:
         say(f"training {self.backbone} on {len(X)} images of {self.image_size_}, {self.device_.name}", self.verbose)
         self._fit_baseline(X, y)
-        fit = functools.partial(self._stage, resume=resume, fingerprint=self._fingerprint(y))
         valid = None if valid is None else (images.decoded(valid[0], self._reader), valid[1])
+        fingerprint = "" if resume is None else self._fingerprint((X, y), *([] if valid is None else [valid]))
+        fit = functools.partial(self._stage, resume=resume, fingerprint=fingerprint)
         train_set = self._batches(X, y, train=True)
         valid_set = None if valid is None else self._batches(*valid)
         if self.weights is None:
@@ -213,7 +217,12 @@ class ImageClassifier(ClassifierMixin, Pipeline):
             history = fit("head", self.model_.get_layer("head"), *self._features(train_set, valid_set), lr=self.lr)
             if not self.freeze and not history[-1].get("interrupted"):
                 self._freeze_statistics()
-                history = fit("all", self.model_, train_set, valid_set, lr=self.lr / 20, augment=self._augmentation())
+                head_only = self.model_.get_weights()
+                try:
+                    history = fit("all", self.model_, train_set, valid_set, lr=self.lr / 20, augment=self._augmentation())
+                except KeyboardInterrupt:  # in the first epoch: what the head has learned is kept
+                    self.model_.set_weights(head_only)
+                    history[-1]["interrupted"] = True
         if valid is not None:
             self._calibrate(valid)
         return history
@@ -236,21 +245,22 @@ class ImageClassifier(ClassifierMixin, Pipeline):
             if self.multilabel_
             else (keras.metrics.SparseCategoricalAccuracy("accuracy"))
         )
-        with Progress(self.epochs, len(train_set), verbose=self.verbose) as progress:
+        epochs = self.epochs or min(60, max(15, math.ceil(2500 / len(train_set))))
+        with Progress(epochs, len(train_set), verbose=self.verbose) as progress:
             return self._engine.train(
                 model if augment is None else augment(model),
                 train_set,
                 valid=valid_set,
                 judge=self._judge,
                 loss=self._loss(),
-                epochs=self.epochs,
+                epochs=epochs,
                 lr=lr,
                 device=self.device_,
                 on_epoch=progress.epoch,
                 on_step=progress.step,
                 metrics=[accuracy],
                 weight_decay=0.01,
-                patience=max(5, self.epochs // 3),
+                patience=max(5, epochs // 3),
                 seed=self.seed,
                 resume=None if resume is None else resume / f"{name}.npz",
                 fingerprint=f"{name} {fingerprint}",
@@ -269,6 +279,10 @@ class ImageClassifier(ClassifierMixin, Pipeline):
             checks.choice("class_weight", self.class_weight, ("balanced",))
             prior = np.clip(self.class_prior_, 1e-12, None)
             return (1 - prior) / prior if self.multilabel_ else 1 / (len(prior) * prior)
+        if not isinstance(self.class_weight, dict):
+            raise ParameterError(
+                f"class_weight must be None, 'balanced' or a dict of weights, but received {self.class_weight!r}."
+            )
         known = {str(label): i for i, label in enumerate(self.classes_.tolist())}
         for label, weight in self.class_weight.items():
             if str(label) not in known:
@@ -289,11 +303,14 @@ class ImageClassifier(ClassifierMixin, Pipeline):
         self._note(f'augment="auto" chose "{kind}"{"" if kind == "photo" else ": no mirroring"}.')
         return kind
 
-    def _fingerprint(self, y: np.ndarray) -> str:
-        """Identify parameters and labels, so that a checkpoint is never continued with others."""
+    def _fingerprint(self, *parts: tuple[Any, np.ndarray]) -> str:
+        """Identify parameters, images and labels, so that a checkpoint is never continued with others."""
         params = {k: v for k, v in self.get_params().items() if k not in ("device", "verbose")}
         facts = [self.classes_.tolist(), self.image_size_, self.channels_, self.value_range_]
-        return hashlib.sha256(json.dumps([params, facts], sort_keys=True).encode() + y.tobytes()).hexdigest()
+        digest = hashlib.sha256(json.dumps([params, facts], sort_keys=True, default=str).encode())
+        for X, y in parts:
+            digest.update(b"".join(data.fingerprints(X)) + y.tobytes())
+        return digest.hexdigest()
 
     # ---------------------------------------------------------------- pretrained weights
     def _features(self, train_set: data.Batches, valid_set: data.Batches | None) -> tuple[data.Batches, data.Batches | None]:
@@ -325,11 +342,13 @@ class ImageClassifier(ClassifierMixin, Pipeline):
         backbone = self.model_.get_layer("backbone")
         if self.weights == "imagenet":
             try:
-                source = networks.pretrained_features(self.backbone, self._reader.size)
+                with contextlib.redirect_stdout(sys.stderr):  # Keras prints a download's progress
+                    source = networks.pretrained_features(self.backbone, self._reader.size)
             except Exception as error:  # keras.utils.get_file raises a bare Exception when a download fails
+                place = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
                 raise DataError(
                     f"The ImageNet weights of {self.backbone!r} are neither in Keras' cache nor could they be fetched: {error}. "
-                    "Put that file into ~/.keras/models/, or pass weights='path/to/file.h5'."
+                    f"Put that file into {place}/, or pass weights='path/to/file.h5'."
                 ) from error
             backbone.set_weights(source.get_weights())
             return
@@ -352,7 +371,13 @@ class ImageClassifier(ClassifierMixin, Pipeline):
             raise DataError(f"{path} holds {source.task} with another backbone; expected {self.backbone!r}.")
         if source.channels_ != self.channels_:
             raise DataError(f"{path} was trained on images of {source.channels_} channel(s), these have {self.channels_}.")
-        backbone.set_weights(source.model_.get_layer("backbone").get_weights())
+        try:
+            backbone.set_weights(source.model_.get_layer("backbone").get_weights())
+        except ValueError as error:  # layers such as LeNet's whose weights depend on the size
+            raise DataError(
+                f"{path} was trained on images of {source.image_size_}, and {self.backbone!r} cannot change its size to "
+                f"{self.image_size_}. Pass image_size={source.image_size_}."
+            ) from error
 
     # ---------------------------------------------------------------- baseline and pictures
     def _fit_baseline(self, X: Any, y: np.ndarray) -> None:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from pipelines.errors import DataError
 __all__ = ["CACHE_BYTES", "THREADS", "Reader", "check", "decode", "decoded", "learn", "load", "png", "resize"]
 
 CACHE_BYTES = 2**30  # training images that fit are decoded once; more are read again every epoch
+_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5 to 8 lie on a side
 _WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _LAZY = threading.Lock()
 THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
@@ -64,19 +64,18 @@ class Reader:
 # ---------------------------------------------------------------- one image
 def load(sample: Any, index: int, size: tuple[int, int], channels: int) -> np.ndarray:
     """Decode one sample and bring it to a size and a number of channels; errors name the index and the file."""
-    image = _grey_or_colour(_guarded(decode, sample, index, (size[1], size[0])), channels)
-    return image if image.shape[:2] == size else resize(image, size)
+    return _grey_or_colour(_guarded(decode, sample, index, size), channels)
 
 
-def decode(sample: Any, target: tuple[int, int] | None = None) -> np.ndarray:
+def decode(sample: Any, size: tuple[int, int] | None = None) -> np.ndarray:
     """Decode one sample upright, transparency on white.
 
     Parameters
     ----------
     sample : path, PIL image or array
         An array is `(height, width)` or `(height, width, channels)` with 1, 3 or 4 channels.
-    target : (width, height), optional
-        JPEG files much larger than this are decoded at a fraction of their size, which is several times faster.
+    size : (height, width), optional
+        What to resize it to. JPEG files much larger than this are decoded at a fraction of their size, which is quicker.
 
     Returns
     -------
@@ -96,11 +95,14 @@ def decode(sample: Any, target: tuple[int, int] | None = None) -> np.ndarray:
     if isinstance(sample, Image.Image):
         with _LAZY:  # one image opened but not yet read may stand for several samples
             sample.load()
-        return _from_pil(sample, None)
+        return _from_pil(sample, size)
     if isinstance(sample, (str, os.PathLike)):
         with _open(sample) as image:
-            return _from_pil(image, target)
-    return _from_array(sample)
+            if size is not None and image.format == "JPEG":
+                image.draft(None, (max(size), max(size)))  # a square, as the picture may be turned later
+            return _from_pil(image, size)
+    array = _from_array(sample)
+    return array if size is None or size == array.shape[:2] else resize(array, size)
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -121,13 +123,12 @@ def png(image: np.ndarray) -> bytes:
 
 
 def _open(path: str | os.PathLike[str]) -> Image.Image:
-    file = Path(path)
-    if file.is_dir():
+    if os.path.isdir(path):  # not pathlib, which interns the parts of each of many paths
         raise DataError("is a folder, not an image file")
     try:
-        if file.stat().st_size == 0:
+        if os.path.getsize(path) == 0:
             raise DataError("is an empty file")
-        image = Image.open(file)
+        image = Image.open(path)
     except FileNotFoundError as error:
         raise DataError("does not exist") from error
     except UnidentifiedImageError as error:
@@ -142,22 +143,27 @@ def _open(path: str | os.PathLike[str]) -> Image.Image:
     return image
 
 
-def _from_pil(image: Image.Image, target: tuple[int, int] | None) -> np.ndarray:
+def _from_pil(image: Image.Image, size: tuple[int, int] | None) -> np.ndarray:
     if 0 in image.size:
         raise DataError(f"has no pixels: its size is {image.width} x {image.height}")
-    if target is not None and image.format == "JPEG":
-        image.draft(None, (max(target), max(target)))  # a square, as the picture may be turned below
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in _WIDE:
-        return np.asarray(upright, dtype=np.float32)[:, :, None]
-    if "A" in upright.mode or "a" in upright.mode or "transparency" in upright.info:
-        clear = upright.convert("RGBA")
-        opaque = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-    else:
-        opaque = upright
-    if upright.mode in ("1", "L"):
-        return np.asarray(opaque.convert("L"))[:, :, None]
-    return np.asarray(opaque.convert("RGB"))
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode in _WIDE:
+        wide = np.asarray(image, dtype=np.float32)[:, :, None]
+        return wide if size is None or size == wide.shape[:2] else resize(wide, size)
+    image = _grey_or_rgb(image)
+    if size is not None and size[::-1] != image.size:
+        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+    array = np.asarray(image)
+    return array[:, :, None] if array.ndim == 2 else array
+
+
+def _grey_or_rgb(image: Image.Image) -> Image.Image:
+    mode = "L" if image.mode in ("1", "L") else "RGB"
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        clear = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _from_array(sample: Any) -> np.ndarray:

@@ -147,7 +147,8 @@ _FROM_SCRATCH = {"small-cnn": _small_cnn, "lenet5": _lenet5}
 def _application(backbone: str, size: tuple[int, int], weights: str | None = None) -> Any:
     row = BACKBONES[backbone]
     make = getattr(keras.applications, str(row.application))
-    inner = make(include_top=False, weights=weights, input_shape=(*size, 3), pooling="avg", name="application")
+    inner = make(include_top=False, weights=weights, input_shape=(*size, 3), pooling="avg")
+    inner.name = "application"  # not at its making: several applications look their weights' file up by their name
     x = inputs = keras.Input((*size, 3))
     if row.scaling:
         x = ImagenetScaling(row.scaling)(x)
