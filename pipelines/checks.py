@@ -64,7 +64,7 @@ def choice(name: str, value: object, options: Iterable[object]) -> None:
 def number(name: str, value: Any, low: float, high: float = float("inf"), *, integer: bool = False) -> None:
     """Raise ParameterError unless `value` is a finite number (an integer, where asked) with low <= value <= high."""
     kind = numbers.Integral if integer else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, kind) or not (low <= float(value) <= high):
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:  # type: ignore[operator]
         what = "an integer" if integer else "a number"
         span = f"of at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
         raise ParameterError(f"{name} must be {what} {span}, but received {value!r}.")
@@ -109,7 +109,7 @@ def samples(X: Any, y: Any = None) -> tuple[Any, Any]:
     if len(X) == 0:
         raise DataError("X is empty: there is no sample to work on. Pass at least one.")
     if y is not None:
-        if isinstance(y, (str, bytes)) or not hasattr(y, "__len__"):
+        if isinstance(y, (str, bytes, dict, set, frozenset)) or not hasattr(y, "__len__"):
             raise DataError(f"y must be a sequence parallel to X, but received {y!r}.")
         if len(X) != len(y):
             raise DataError(f"X and y must have one entry a sample each, but X has {len(X)} and y has {len(y)}.")
@@ -117,9 +117,9 @@ def samples(X: Any, y: Any = None) -> tuple[Any, Any]:
 
 
 def _plain(X: Any) -> Any:
-    """Drop the pandas index and the object box around samples; numeric arrays and frames stay what they are."""
+    """Drop the pandas index and the array around objects and texts; numeric arrays and frames stay what they are."""
     if isinstance(X, np.ndarray):
-        return list(X) if X.dtype == object and X.ndim == 1 else X
+        return list(X) if X.ndim == 1 and X.dtype.kind in "OUT" else X  # objects, and texts such as paths
     if getattr(X, "ndim", None) == 2 and hasattr(X, "columns"):
         return X
     return list(X)

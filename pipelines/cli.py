@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, data, registry
+from . import checks, data, registry, store
 from .errors import DataError, DeviceError, FormatError, ParameterError
 
 __all__ = ["main"]
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ParameterError as error:
         _log(f"error: {error}")
         return 2
-    except (DataError, DeviceError, FormatError, ImportError, NotFittedError) as error:
+    except (DataError, DeviceError, FormatError, ImportError, NotFittedError, OSError) as error:
         _log(f"error: {error}")
         return 1
     except KeyboardInterrupt:
@@ -112,8 +112,6 @@ def _list(arguments: argparse.Namespace, rest: list[str]) -> None:
 
 def _info(arguments: argparse.Namespace, rest: list[str]) -> None:
     if Path(arguments.what).is_dir():
-        from . import store
-
         manifest, arrays, _, report = store.read(arguments.what)
         shapes = {name: list(value.shape) for name, value in arrays.items()}
         _print({**manifest, "arrays": shapes, "report": report and report["metrics"]})
@@ -132,6 +130,7 @@ def _info(arguments: argparse.Namespace, rest: list[str]) -> None:
 def _fit(arguments: argparse.Namespace, rest: list[str]) -> None:
     cls = registry.pipeline_class(arguments.task)
     model = cls(**_options(cls, rest))
+    store.check_target(arguments.out)  # before an hour of training, not after it
     X, y, groups = _read(arguments)
     seed = model.seed
     held = None
@@ -143,8 +142,10 @@ def _fit(arguments: argparse.Namespace, rest: list[str]) -> None:
     if held:
         report = model.evaluate(*held)
         _log(str(report))
-        result["report"] = _saved(report, arguments.report).to_dict()
+        result["report"] = report.to_dict()
     result["model"] = str(model.save(arguments.out))
+    if held and arguments.report:  # after the model, which a mistyped path must not cost
+        report.save(arguments.report)
     _print(result)
 
 
@@ -179,9 +180,9 @@ def _demo(arguments: argparse.Namespace, rest: list[str]) -> int:
     if arguments.list:
         _print({name: inspect.getdoc(registry.demo(name)).split("\n")[0] for name in registry.DEMOS})  # type: ignore[union-attr]
         return 0
-    out = Path(arguments.out)
+    make, out = registry.demo(arguments.name), Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    model, X, y, files = registry.demo(arguments.name)(out)
+    model, X, y, files = make(out)
     report = model.evaluate(X, y)
     sys.stdout.write(f"{report}\n\n")
     report.save(out / "report.html")

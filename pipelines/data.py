@@ -5,6 +5,7 @@ There is no dataset object: samples are any indexable sequence, so scikit-learn'
 
 import hashlib
 import os
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,19 @@ import pandas as pd
 from . import checks
 from .errors import DataError
 
-__all__ = ["Batches", "duplicated", "files", "folder", "pairs", "prefetch", "series", "split", "table"]
+__all__ = [
+    "Batches",
+    "duplicated",
+    "files",
+    "fingerprints",
+    "folder",
+    "pairs",
+    "prefetch",
+    "series",
+    "split",
+    "stratified",
+    "table",
+]
 
 _CLUTTER = {"thumbs.db", "desktop.ini"}
 _TABLES: dict[str, Callable[..., pd.DataFrame]] = {
@@ -305,42 +318,35 @@ def split(
             raise DataError("ordered=True and groups cannot be combined: split each group's series by itself.")
         chosen = np.arange(n) >= n - n_test
     else:
-        chosen = _grouped(y, groups, n, test, seed) if groups is not None else _stratified(X, y, n_test, seed)
+        chosen = _grouped(X, y, groups, test, seed) if groups is not None else stratified(X, _strata(y, n), n_test, seed)
     train, held = np.flatnonzero(~chosen), np.flatnonzero(chosen)
     halves = [_safe_indexing(X, train), _safe_indexing(X, held)]
     halves += [None, None] if y is None else [_safe_indexing(y, train), _safe_indexing(y, held)]
     return halves[0], halves[1], halves[2], halves[3]
 
 
-def _stratified(X: Any, y: Any, n_test: int, seed: int) -> np.ndarray:
-    """Choose about `n_test` samples, class by class in proportion, duplicates together."""
-    keys = _fingerprints(X)
-    labels = _strata(y, len(X))
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(X))
+def stratified(X: Any, labels: Sequence[Any], n_test: int, seed: int) -> np.ndarray:
+    """Choose about `n_test` samples, class by class in proportion, duplicates together, never all of a class; return a mask."""
+    keys, n = fingerprints(X), len(X)
     members: dict[Any, list[int]] = {}
-    for i in order:
-        members.setdefault(keys[i], []).append(i)
-    share = n_test / len(X)
+    for i in np.random.default_rng(seed).permutation(n):
+        members.setdefault(keys[i], []).append(int(i))
     totals, taken = Counter(labels), Counter[Any]()
-    chosen = np.zeros(len(X), dtype=bool)
-    for twins in members.values():
-        stratum = labels[twins[0]]
-        room = _quota(totals[stratum], share) - taken[stratum]
-        if len(twins) <= room:
-            chosen[twins] = True
-            taken[stratum] += len(twins)
-    if not chosen.any():  # tiny classes all round to none
+    chosen = np.zeros(n, dtype=bool)
+    # each class its share rounded down, then classes in random order one more, then whatever still fits
+    for limit in (lambda count: count * n_test // n, lambda count: -(-count * n_test // n), lambda count: count):
+        for twins in members.values():
+            stratum = labels[twins[0]]
+            room = min(limit(totals[stratum]), totals[stratum] - 1) - taken[stratum]
+            if not chosen[twins[0]] and len(twins) <= min(room, n_test - taken.total()):
+                chosen[twins] = True
+                taken[stratum] += len(twins)
+    if not chosen.any():  # every set of copies is larger than the test part asked for
         spare = [twins for twins in members.values() if totals[labels[twins[0]]] > len(twins)]
         if not spare:
-            raise DataError("No test part can be split off: every class has one sample only. Give more samples a class.")
-        chosen[spare[0]] = True
+            raise DataError("No test part can be split off: each class has one sample only, or copies of one. Give more samples.")
+        chosen[min(spare, key=len)] = True
     return chosen
-
-
-def _quota(count: int, share: float) -> int:
-    """How many of a class's `count` samples go to the test part: never all of them, none of a single one."""
-    return min(max(round(count * share), 1 if count * share >= 0.5 else 0), count - 1)
 
 
 def _strata(y: Any, n: int) -> list[Any]:
@@ -350,28 +356,49 @@ def _strata(y: Any, n: int) -> list[Any]:
     labels = [v.item() if isinstance(v, np.generic) else v for v in y]
     if not all(isinstance(v, (str, int, bool)) for v in labels):
         return [0] * n
-    return labels if len(set(labels)) <= n // 2 else [0] * n
+    singles = sum(count == 1 for count in Counter(labels).values())
+    return labels if singles <= n // 2 else [0] * n  # mostly unique: transcripts or measurements rather than classes
 
 
-def _grouped(y: Any, groups: Any, n: int, test: float, seed: int) -> np.ndarray:
+def _grouped(X: Any, y: Any, groups: Any, test: float, seed: int) -> np.ndarray:
     from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 
+    n = len(X)
     if len(groups) != n:
         raise DataError(f"groups must have one entry a sample, but has {len(groups)} for {n} samples.")
     names, ids = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     if len(names) < 2:
         raise DataError(f"groups names one group only, {names[0]!r}, so no other could be the test part.")
-    folds = round(1 / test)
-    labels = _strata(y, n)
-    if 2 <= folds <= len(names) and len(set(labels)) > 1:
+    ids = _joined(ids, X)
+    count = int(ids.max()) + 1
+    if count < 2:
+        raise DataError("Copies of the same samples tie all groups together, so no part of them could be the test part.")
+    folds, labels = round(1 / test), _strata(y, n)
+    sizes = Counter(labels)
+    if 2 <= folds <= min(count, max(sizes.values())) and len(sizes) > 1:
         _, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        _, held = next(splitter.split(codes, codes, ids))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a class rarer than the folds is in one of them, as it must be
+            _, held = next(splitter.split(codes, codes, ids))
     else:
-        _, held = next(GroupShuffleSplit(1, test_size=test, random_state=seed).split(ids, groups=ids))
+        n_test = min(max(round(count * test), 1), count - 1)
+        _, held = next(GroupShuffleSplit(1, test_size=n_test, random_state=seed).split(ids, groups=ids))
     chosen = np.zeros(n, dtype=bool)
     chosen[held] = True
     return chosen
+
+
+def _joined(ids: np.ndarray, X: Any) -> np.ndarray:
+    """Make one group of those that share a duplicate, counted from 0."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    place: dict[bytes, int] = {}
+    codes = [place.setdefault(key, len(place)) for key in fingerprints(X)]
+    nodes = int(ids.max()) + 1 + len(place)
+    edges = coo_array((np.ones(len(ids)), (ids, int(ids.max()) + 1 + np.array(codes))), shape=(nodes, nodes))
+    return connected_components(edges, directed=False)[1][ids]
 
 
 # ---------------------------------------------------------------- duplicates
@@ -383,11 +410,18 @@ def duplicated(X: Any, among: Any) -> np.ndarray:
     >>> duplicated(["a", "b"], ["b", "c"]).tolist()
     [False, True]
     """
-    known = set(_fingerprints(among))
-    return np.array([key in known for key in _fingerprints(X)], dtype=bool)
+    known = set(fingerprints(among))
+    return np.array([key in known for key in fingerprints(X)], dtype=bool)
 
 
-def _fingerprints(X: Any) -> list[bytes]:
+def fingerprints(X: Any) -> list[bytes]:
+    """Return a digest of each sample's content: that of the file where it is a path to one.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read; the message names it.
+    """
     rows = X.itertuples(index=False) if isinstance(X, pd.DataFrame) else X
     keys = []
     for i, sample in enumerate(rows):
@@ -405,7 +439,7 @@ def _fingerprint(sample: Any) -> bytes:
             digest.update(file.read())
     elif hasattr(sample, "tobytes"):  # arrays and PIL images
         digest.update(f"{getattr(sample, 'shape', getattr(sample, 'size', ''))}".encode())
-        digest.update(sample.tobytes())
+        digest.update((sample.convert("RGBA") if getattr(sample, "mode", "") == "P" else sample).tobytes())
     else:
         digest.update(repr(sample).encode("utf-8", "surrogatepass"))
     return digest.digest()

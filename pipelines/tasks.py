@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import expit, log_softmax, softmax
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from . import checks, data, metrics
@@ -117,8 +118,14 @@ class ClassifierMixin:
             if share:
                 self._note(f"No validation part: {len(X)} samples are too few to split, so the last epoch's weights are kept.")
             return X, codes, None
-        X, X_valid, codes, y_valid = data.split(X, codes, test=share, seed=self.seed)  # type: ignore[attr-defined]
-        return X, codes, (X_valid, y_valid)
+        labels = codes.tolist() if codes.ndim == 1 else [0] * len(X)
+        try:
+            held = data.stratified(X, labels, round(len(X) * share), self.seed)  # type: ignore[attr-defined]
+        except DataError as error:
+            self._note(f"No validation part, so the last epoch's weights are kept. {error}")
+            return X, codes, None
+        train, valid = np.flatnonzero(~held), np.flatnonzero(held)
+        return _safe_indexing(X, train), codes[train], (_safe_indexing(X, valid), codes[valid])
 
     def _note(self, sentence: str) -> None:
         self.notes_.append(sentence)  # type: ignore[attr-defined]
@@ -272,8 +279,8 @@ def confident_mistakes(y: np.ndarray, proba: np.ndarray, most: int = 12) -> list
 # ---------------------------------------------------------------- labels in their many forms
 def is_multilabel(y: Any) -> bool:
     """Tell a 2-D indicator or a list of label sets from one label a sample."""
-    if getattr(y, "ndim", 1) == 2:
-        return True
+    if getattr(y, "ndim", 1) != 1:
+        return y.ndim == 2
     return y is not None and len(y) > 0 and all(isinstance(v, (set, frozenset, list, tuple, np.ndarray)) for v in y)
 
 
@@ -320,10 +327,29 @@ def _indicator_classes(y: Any) -> np.ndarray:
         names = y.columns.tolist() if hasattr(y, "columns") else range(y.shape[1])
         classes = np.array(list(names))
     else:
+        _check_label_sets(y)
         classes = np.array(sorted({label for labels in y for label in labels}))
     if len(classes) < 2:
         raise DataError(f"y has {len(classes)} label column(s) or names; several labels a sample need at least two.")
     return classes
+
+
+def _check_label_sets(y: Any) -> None:
+    """Refuse labels that are none, and an indicator written as nested lists, which would read as sets of the labels 0 and 1."""
+    rows = [list(labels) for labels in y]
+    for i, labels in enumerate(rows):
+        for label in labels:
+            if not isinstance(label, (str, int, np.integer, np.bool)):
+                raise DataError(
+                    f"A label of sample {i} is {label!r}, missing or no label. Expected text, whole numbers or booleans."
+                )
+    if len({isinstance(label, str) for labels in rows for label in labels}) > 1:
+        raise DataError("y mixes text and numbers among its labels. Write all of them as text.")
+    binary = all(label in (0, 1) for labels in rows for label in labels)
+    if binary and len(rows[0]) > 1 and {len(labels) for labels in rows} == {len(rows[0])}:
+        raise DataError(
+            "y looks like a 0/1 indicator in nested lists, not like lists of labels. Pass it as an array: np.array(y)."
+        )
 
 
 def _indicator(y: Any, classes: np.ndarray) -> np.ndarray:
@@ -331,6 +357,8 @@ def _indicator(y: Any, classes: np.ndarray) -> np.ndarray:
         table = np.asarray(y)
         if table.shape[1] != len(classes):
             raise DataError(f"y has {table.shape[1]} label columns, but training had {len(classes)}.")
+        if hasattr(y, "columns") and list(map(str, y.columns)) != list(map(str, classes)):
+            raise DataError(f"y has the label columns {list(y.columns)}; expected {classes.tolist()}, in that order.")
         odd = np.argwhere(~np.isin(table, (0, 1)))
         if len(odd):
             i, k = (int(v) for v in odd[0])

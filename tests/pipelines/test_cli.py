@@ -1,0 +1,289 @@
+"""The `pipelines` command: JSON on stdout, the log on stderr, exit codes 0, 1 and 2."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import pipelines
+from pipelines import cli, registry
+
+from ..conftest import ROOT
+
+QUICK = ["--epochs", "1", "--batch-size", "8", "--verbose", "0"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("cli") / "photos"
+    rng = np.random.default_rng(0)
+    for i in range(32):
+        label = ("red", "blue")[i % 2]
+        pixels = rng.integers(0, 60, (8, 8, 3), dtype=np.uint8)
+        pixels[:, :, 0 if label == "red" else 2] += 180
+        (root / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(root / label / f"{i:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def table(photos):
+    """The same pictures as a table beside them."""
+    X, y = pipelines.data.folder(photos)
+    frame = pd.DataFrame(
+        {"file": [os.path.relpath(x, photos.parent) for x in X], "colour": y, "camera": [i // 4 for i in range(32)]}
+    )
+    frame.to_csv(photos.parent / "photos.csv", index=False)
+    return photos.parent / "photos.csv"
+
+
+@pytest.fixture(scope="module")
+def fitted(photos, tmp_path_factory):
+    """Return the saved folder and the printed result of one `fit`."""
+    out = tmp_path_factory.mktemp("fitted") / "model"
+    command = [sys.executable, "-m", "pipelines", "fit", "image-classification", "--data", str(photos), "--out", str(out)]
+    done = subprocess.run(
+        [*command, "--epochs", "3", "--batch-size=8", "--test", "0.25", "--report", str(out.parent / "r.html")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=out.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    return out, json.loads(done.stdout), done.stderr
+
+
+def run(capsys, *arguments):
+    """Run one command; return exit code, stdout and stderr."""
+    try:
+        code = cli.main([str(argument) for argument in arguments])
+    except SystemExit as end:  # argparse's own way out
+        code = end.code
+    return code, *capsys.readouterr()
+
+
+def strict_json(text):
+    """Parse JSON and refuse NaN, which JSON does not have."""
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def test_list_names_every_task(capsys):
+    code, out, err = run(capsys, "list")
+    assert (code, err) == (0, "")
+    assert [row["task"] for row in json.loads(out)] == sorted(registry.TASKS)
+
+
+def test_info_of_a_task_gives_its_parameters(capsys):
+    code, out, _ = run(capsys, "info", "image-classification")
+    found = json.loads(out)
+    assert code == 0
+    assert found["class"] == "vision.classification.ImageClassifier"
+    assert found["parameters"] == pipelines.create("image-classification").get_params()
+    assert found["about"].endswith(".")
+
+
+def test_info_of_a_folder_gives_what_it_holds(capsys, fitted):
+    code, out, _ = run(capsys, "info", fitted[0])
+    found = strict_json(out)
+    assert code == 0
+    assert found["task"] == "image-classification"
+    assert found["params"]["epochs"] == 3
+    assert found["arrays"]["classes_"] == [2]
+    assert found["report"]["accuracy"] == 1.0
+
+
+def test_demos_are_listed(capsys):
+    code, out, _ = run(capsys, "demo", "--list")
+    assert code == 0
+    assert json.loads(out).keys() == registry.DEMOS.keys()
+
+
+@pytest.mark.slow
+def test_doctor_speaks_text_and_json(capsys):
+    code, out, _ = run(capsys, "doctor", "--json")
+    assert code == 0
+    assert isinstance(strict_json(out), dict)
+    assert run(capsys, "doctor")[1].strip()
+
+
+def test_listing_imports_no_framework(run_python):
+    code = (
+        "import sys; from pipelines.cli import main; main(['list']); print([m for m in ('keras', 'torch') if m in sys.modules])"
+    )
+    done = run_python(code)
+    assert done.stdout.endswith("[]\n"), done.stderr
+
+
+# --- fitting, predicting, judging -------------------------------------------------------------------------------------
+
+
+def test_fit_saves_reports_and_prints_json(fitted):
+    out, result, err = fitted
+    assert result["task"] == "image-classification"
+    assert result["model"] == str(out)
+    assert len(result["history"]) == 3
+    assert result["report"]["n"] == 8
+    assert "epoch 1/3" in err
+    assert "accuracy" in err
+    assert (out.parent / "r.html").read_text().startswith("<!")
+    assert pipelines.load(out).epochs == 3
+
+
+def test_predict_takes_files_and_folders(capsys, fitted, photos):
+    file = photos / "red" / "00.png"
+    code, out, _ = run(capsys, "predict", fitted[0], file, photos / "blue")
+    rows = strict_json(out)
+    assert code == 0
+    assert [row["sample"] for row in rows] == [str(file), *pipelines.data.files(photos / "blue")]
+    assert [row["prediction"] for row in rows] == ["red"] + ["blue"] * 16
+    assert all(sum(row["proba"].values()) == pytest.approx(1, abs=1e-5) for row in rows)
+
+
+def test_evaluate_prints_the_report(capsys, fitted, photos, tmp_path):
+    code, out, err = run(capsys, "evaluate", fitted[0], "--data", photos, "--report", tmp_path / "r.json")
+    assert code == 0
+    assert strict_json(out) == json.loads((tmp_path / "r.json").read_text())
+    assert strict_json(out)["n"] == 32
+    assert "accuracy" in err
+
+
+def test_fit_from_a_table_with_groups_and_resume(capsys, table, tmp_path):
+    arguments = ["fit", "image-classification", "--data", table, "--x", "file", "--y", "colour", "--group", "camera", *QUICK]
+    arguments += ["--out", tmp_path / "m", "--resume", tmp_path / "c"]
+    code, out, err = run(capsys, *arguments)
+    assert code == 0, err
+    assert strict_json(out)["report"]["n"] in range(4, 13, 4)  # whole cameras
+    assert any((tmp_path / "c").iterdir())
+    assert run(capsys, *arguments)[0] == 0  # goes on from the checkpoint, and replaces the model
+
+
+def test_fit_without_a_test_part_has_no_report(capsys, photos, tmp_path):
+    code, out, _ = run(capsys, "fit", "image-classification", "--data", photos, "--out", tmp_path / "m", "--test", "0", *QUICK)
+    assert code == 0
+    assert "report" not in json.loads(out)
+
+
+# --- options from the constructor -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--epochs", "5"], {"epochs": 5}),
+        (["--epochs=5", "--lr", "1e-4"], {"epochs": 5, "lr": 1e-4}),
+        (["--batch-size", "8", "--batch_size", "9"], {"batch_size": 9}),
+        (["--freeze", "true", "--weights", "a=b.h5"], {"freeze": True, "weights": "a=b.h5"}),
+        (["--freeze", "False", "--weights", "none"], {"freeze": False, "weights": None}),
+        (["--weights=a=b.h5"], {"weights": "a=b.h5"}),
+        (["--image-size", "32"], {"image_size": 32}),
+        (["--image-size", "[32, 48]"], {"image_size": [32, 48]}),
+        (["--class-weight", '{"a": 2}'], {"class_weight": {"a": 2}}),
+        (["--class-weight", "balanced"], {"class_weight": "balanced"}),
+        (["--lr", "1"], {"lr": 1.0}),
+        ([], {}),
+    ],
+)
+def test_options_become_parameters(words, expected):
+    found = cli._options(registry.pipeline_class("image-classification"), words)
+    assert found == expected
+    assert all(type(found[name]) is type(value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--epoch", "5"], "no option '--epoch'. Did you mean 'epochs'"),
+        (["--epochs"], "The option --epochs needs a value"),
+        (["--epochs", "many"], "--epochs 'many' does not fit"),
+        (["--epochs", "2.5"], "--epochs '2.5' does not fit"),
+        (["--freeze", "maybe"], "--freeze 'maybe' does not fit"),
+        (["--image-size", "[32"], "is not valid JSON"),
+        (["stray"], "no option 'stray'"),
+        (["-e", "5"], "no option '-e'"),
+        (["--out-put", "x"], "no option '--out-put'"),
+    ],
+)
+def test_options_that_do_not_fit_are_wrong_calls(capsys, photos, tmp_path, words, message):
+    code, out, err = run(capsys, "fit", "image-classification", "--data", photos, "--out", tmp_path / "m", *words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not (tmp_path / "m").exists()
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "required"),
+        (["fitt"], 2, "invalid choice"),
+        (["list", "more"], 2, "unrecognized arguments: more"),
+        (["info", "image-clasification"], 2, "Did you mean 'image-classification'"),
+        (["fit", "image-clasification", "--data", "{photos}", "--out", "m"], 2, "Did you mean 'image-classification'"),
+        (["fit", "image-classification", "--out", "m"], 2, "--data"),
+        (["fit", "image-classification", "--data", "nowhere", "--out", "m"], 2, "which needs --x COLUMN and --y COLUMN"),
+        (["fit", "image-classification", "--data", "t.csv", "--x", "a", "--y", "b", "--out", "m"], 1, "t.csv does not exist"),
+        (["fit", "image-classification", "--data", "{photos}", "--out", "m", "--test", "2"], 2, "test must be a number"),
+        (["fit", "image-classification", "--data", "{photos}", "--out", "m", "--test", "x"], 2, "invalid float"),
+        (["fit", "image-classification", "--data", "{photos}", "--out", "m", "--epochs", "0"], 2, "epochs must be"),
+        (["fit", "image-classification", "--data", "{photos}", "--out", "m", "--device", "gpu:7"], 1, "gpu:7"),
+        (["fit", "image-classification", "--data", "{photos}/red", "--out", "m"], 1, "has no sub-folders"),
+        (["predict", "nowhere", "a.png"], 1, "is no saved pipeline"),
+        (["predict", "{model}", "nowhere.png"], 1, "Sample 0 (nowhere.png) does not exist"),
+        (["predict", "{model}", "{empty}"], 1, "X is empty"),
+        (["predict", "{model}"], 2, "inputs"),
+        (["predict", "{model}", "a.png", "--device", "gpuu"], 2, "gpu"),
+        (["evaluate", "{model}", "--data", "{empty}"], 1, "has no sub-folders"),
+        (["demo", "digit"], 2, "Did you mean 'digits'"),
+        (["demo", "--out", "{photos}/red/00.png/below"], 1, "Not a directory"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
+)
+def test_errors_are_sentences_with_their_exit_code(
+    capsys, monkeypatch, photos, fitted, tmp_path, tmp_path_factory, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    places = {"photos": photos, "model": fitted[0], "empty": tmp_path_factory.mktemp("empty")}
+    found, out, err = run(capsys, *(argument.format(**places) for argument in arguments))
+    assert (found, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_place_that_is_taken_is_refused_before_training(capsys, photos, monkeypatch, tmp_path):
+    monkeypatch.setattr(registry.pipeline_class("image-classification"), "fit", lambda *a, **k: pytest.fail("training started"))
+    (tmp_path / "mine.txt").write_text("mine")
+    code, _, err = run(capsys, "fit", "image-classification", "--data", photos, "--out", tmp_path, *QUICK)
+    assert code == 1
+    assert "left alone" in err
+
+
+@pytest.mark.parametrize("report", ["r.xyz", "file/r.html"])
+def test_report_that_cannot_be_written_does_not_cost_the_model(capsys, photos, tmp_path, report):
+    (tmp_path / "file").write_text("")
+    arguments = ["fit", "image-classification", "--data", photos, "--out", tmp_path / "m", "--report", tmp_path / report, *QUICK]
+    code, _, err = run(capsys, *arguments)
+    assert code in (1, 2)
+    assert "Traceback" not in err
+    assert pipelines.load(tmp_path / "m").report_.n == 6
+
+
+def test_interruption_before_anything_was_learned_is_said(capsys, photos, monkeypatch, tmp_path):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry.pipeline_class("image-classification"), "fit", interrupted)
+    code, out, err = run(capsys, "fit", "image-classification", "--data", photos, "--out", tmp_path / "m", *QUICK)
+    assert (code, out) == (1, "")
+    assert "interrupted: nothing was saved" in err
