@@ -22,7 +22,7 @@ from .common import SHARED, in_turns, run
 
 # ---------------------------------------------------------------- data
 def digits(seed: int) -> tuple[Any, ...]:
-    """The 1,797 digits of scikit-learn, a quarter held out, stratified."""
+    """Return the 1,797 digits of scikit-learn, a quarter held out, stratified."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -31,7 +31,7 @@ def digits(seed: int) -> tuple[Any, ...]:
 
 
 def mnist() -> tuple[Any, ...]:
-    """The 10,000 test images of MNIST; every fifth is the test part here."""
+    """Return the 10,000 test images of MNIST; every fifth is the test part here."""
     folder = SHARED / "vision" / "mnist_t10k"
     images, labels = (gzip.decompress(file.read_bytes()) for file in sorted(folder.glob("*.gz")))
     X = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)
@@ -41,7 +41,7 @@ def mnist() -> tuple[Any, ...]:
 
 
 def folders(name: str, train: str, test: str) -> tuple[Any, ...]:
-    """A set with one folder a split, and one sub-folder a class in each."""
+    """Return a set with one folder a split, and one sub-folder a class in each."""
     (X, y), (X_test, y_test) = (data.folder(SHARED / "vision" / name / part) for part in (train, test))
     return X, X_test, y, y_test
 
@@ -90,7 +90,7 @@ def accuracy_hymenoptera() -> dict[str, Any]:
 
 # ---------------------------------------------------------------- cost over plain Keras
 def fit_cost() -> dict[str, Any]:
-    """`fit` beside `keras.Model.fit`: same net, data, batch, epochs, optimizer; ours also checks, splits and fits the baseline."""
+    """`fit` beside `keras.Model.fit`: same net, data, batch, epochs; ours also checks and fits the baseline."""
     from pipelines.engines import load_framework
     from vision import ImageClassifier, networks
 

@@ -57,12 +57,14 @@ class Pipeline(BaseEstimator):
     verbose: int
 
     def __new__(cls, *args: Any, **params: Any) -> Self:
+        """Refuse unknown parameter names with the one that was probably meant."""
         checks.parameter_names(cls, args, params)
         return super().__new__(cls)
 
     def __init_subclass__(cls, **options: Any) -> None:
+        """Let `help()` show the constructor of a new pipeline, not the check in `__new__`."""
         super().__init_subclass__(**options)
-        if "__init__" in vars(cls):  # help() shows the constructor, not the check in __new__
+        if "__init__" in vars(cls):
             cls.__signature__ = checks.signature(cls)
 
     # ---------------------------------------------------------------- public

@@ -100,7 +100,7 @@ class ClassifierMixin:
         self.multilabel_ = is_multilabel(y)
         self.classes_ = _indicator_classes(y) if self.multilabel_ else _classes(y)
         codes = self._targets(y)
-        if valid is None or isinstance(valid, (int, float)) and not isinstance(valid, bool):
+        if valid is None or (isinstance(valid, (int, float)) and not isinstance(valid, bool)):
             return self._split_off(X, codes, 0.1 if valid is None else float(valid))
         if not (isinstance(valid, (tuple, list)) and len(valid) == 2):
             raise ParameterError(f"valid must be a pair (X, y) or a share from 0 to 1, but received {valid!r}.")
@@ -219,8 +219,8 @@ class ClassifierMixin:
 def best_temperature(outputs: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     """Find the temperature with the smallest cross-entropy.
 
-    Its logarithm is believed beforehand to be zero, give or take one half: a few samples that are all right would call for infinite
-    certainty otherwise.
+    Its logarithm is believed beforehand to be zero, give or take one half: otherwise a few samples that are all right would
+    call for infinite certainty.
 
     Parameters
     ----------
@@ -246,15 +246,12 @@ def best_temperature(outputs: np.ndarray, y: np.ndarray, weights: np.ndarray) ->
     """
     from scipy.optimize import minimize_scalar
 
-    logits = outputs.astype(np.float64)
+    logits, rows = outputs.astype(np.float64), np.arange(len(y))
     share = 1 + y * (weights - 1) if y.ndim == 2 else weights[y]
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
-        if y.ndim == 2:
-            each = np.logaddexp(0, scaled) - y * scaled
-        else:
-            each = -log_softmax(scaled, axis=1)[np.arange(len(y)), y]
+        each = np.logaddexp(0, scaled) - y * scaled if y.ndim == 2 else -log_softmax(scaled, axis=1)[rows, y]
         return float(np.average(each, weights=share))
 
     def doubted(log_temperature: float) -> float:

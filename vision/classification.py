@@ -40,8 +40,8 @@ class ImageClassifier(ClassifierMixin, Pipeline):
         `"small-cnn"` (good from scratch on small images), `"lenet5"`, or a Keras application by plain name, for instance
         `"mobilenet-v3-small"`, `"efficientnet-v2-b0"`, `"resnet50"`; `vision.networks.BACKBONES` lists them all.
     weights : str, optional
-        Where to start from: None (from scratch), `"imagenet"` (from Keras' cache or the network), a local `.h5` weights file of the
-        application without its top, or the folder of a saved `ImageClassifier` with the same backbone.
+        Where to start from: None (from scratch), `"imagenet"` (from Keras' cache or the network), a local `.h5` weights file
+        of the application without its top, or the folder of a saved `ImageClassifier` with the same backbone.
     image_size : int or pair, optional
         Side, or (height, width), in pixels that images are brought to; by default the training images' median, within what the
         backbone is made for.
@@ -71,7 +71,7 @@ class ImageClassifier(ClassifierMixin, Pipeline):
     classes_ : ndarray
         The labels, sorted.
     image_size_, channels_, value_range_ : list, int, list
-        How images are read: (height, width), 1 or 3, and the values that stand for black and white in images with more than 8 bits.
+        How images are read: (height, width), 1 or 3, and what stands for black and white where there are more than 8 bits.
     model_ : keras.Model
         Layers `backbone` (pixels to features) and `head` (features to class scores).
     history_ : list of dict

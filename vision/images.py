@@ -210,7 +210,7 @@ def _check_dtype(array: np.ndarray) -> None:
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:
-    height, width, channels = shape
+    height, _, channels = shape
     if 0 in shape:
         raise DataError(f"has no pixels: its shape is {shape}")
     if channels not in (1, 3, 4):

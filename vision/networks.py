@@ -237,6 +237,7 @@ class ClassWeightedLoss(keras.losses.Loss):
         self.weights, self.multilabel = np.asarray(weights, dtype=np.float32), multilabel
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return each sample's loss."""
         ops, weights = keras.ops, keras.ops.convert_to_tensor(self.weights)
         if self.multilabel:
             y = ops.cast(y_true, y_pred.dtype)

@@ -13,6 +13,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,16 @@ def train(
         trainer = keras.Model(model.inputs, model.outputs)  # the optimizer's state stays out of what is saved
         trainer.compile(optimizer=_optimizer(lr, epochs * len(batches), weight_decay, warmup), loss=loss, metrics=list(metrics))
         trainer.jit_compile = False  # compiling by XLA takes longer than it saves on networks of this size
-        loop = _Loop(batches, None if valid is None else _Judged(valid, judge, device), patience, seed, on_epoch, on_step, resume, fingerprint)
+        loop = _Loop(
+            batches,
+            None if valid is None else _Judged(valid, judge, device),
+            patience,
+            seed,
+            on_epoch,
+            on_step,
+            resume,
+            fingerprint,
+        )
         loop.set_model(trainer)
         first = loop.restore()
         try:
@@ -107,7 +117,7 @@ def train(
                     epochs=epochs,
                     initial_epoch=first,
                     callbacks=[loop],
-                    shuffle=False,  # `Batches` shuffle; Keras would reorder them by the global random state, unlike after a resume
+                    shuffle=False,  # `Batches` do, the same way after a resume; Keras would by the global random state
                     verbose=0,
                 )
         except KeyboardInterrupt:
@@ -163,7 +173,7 @@ def load_weights(model: Any, path: Path) -> None:
 
 @contextlib.contextmanager
 def _tracing_expected() -> Iterator[None]:
-    """Drop TensorFlow's warning that graphs are traced often: each network is traced for its first two batch sizes, as it must."""
+    """Drop TensorFlow's warning of frequent tracing: each network is traced for its first two batch sizes, as it must."""
 
     def keep(record: logging.LogRecord) -> bool:
         return "triggered tf.function retracing" not in record.getMessage()
@@ -187,17 +197,30 @@ def _optimizer(lr: float, steps: int, weight_decay: float, warmup: float) -> Any
 
 
 class _Feed(keras.utils.PyDataset):
-    """`Batches` as Keras wants them."""
+    """`Batches` as Keras wants them, read ahead in threads.
+
+    Keras' own threads are not used: on its torch and jax backends they deliver the batches read before an epoch began in that
+    epoch, so that some samples are seen twice and others never.
+    """
 
     def __init__(self, batches: Batches) -> None:
-        super().__init__(workers=batches.workers, use_multiprocessing=False, max_queue_size=2 * batches.workers)
-        self.batches = batches
+        super().__init__()
+        self.batches, self.order = batches, batches.order
+        self.pool = ThreadPoolExecutor(batches.workers, thread_name_prefix="feed") if batches.workers > 1 else None
+        self.waiting: dict[int, Future[Any]] = {}
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, i: int) -> tuple[Any, ...]:
-        return self.batches[i]
+        if self.pool is None:
+            return self.batches[i]
+        if self.order is not self.batches.order:  # a new epoch: what was read for the last one is of no use
+            self.order, self.waiting = self.batches.order, {}
+        for k in range(i, min(i + self.batches.workers + 1, len(self))):
+            if k not in self.waiting:
+                self.waiting[k] = self.pool.submit(self.batches.__getitem__, k)
+        return self.waiting.pop(i).result()
 
 
 class _Judged:

@@ -202,6 +202,36 @@ def test_the_order_depends_on_the_seed_alone(name, workers):
     assert epochs_as_trained(name, workers) == [batches.order.tolist() for batches in expected]
 
 
+ON_TORCH = """
+import numpy as np
+from pipelines import engines
+from pipelines.device import resolve
+from tests.pipelines.test_keras_engine import N, batches_of, judge
+keras = engines.load_framework("keras")
+met = []
+
+class Spy(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        met.extend(y_true.detach().numpy().ravel().astype(int).tolist())
+        return keras.ops.mean(keras.ops.square(y_pred), axis=-1)
+
+inputs = keras.Input((1,))
+model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+ids = np.arange(N)
+feed = batches_of(ids[:, None].astype(np.float32), ids, workers=4)
+device = resolve("cpu", "keras")
+engines.engine("keras").train(model, feed, valid=None, judge=judge, loss=Spy(), epochs=4, lr=1e-3, device=device)
+met = met[len(met) % N :]  # Keras looks at one batch to build the network
+print([sorted(met[i : i + N]) == list(range(N)) for i in range(0, len(met), N)])
+"""
+
+
+@pytest.mark.slow
+def test_every_sample_is_seen_once_an_epoch_by_keras_on_torch_too(run_python):
+    done = run_python(ON_TORCH, env={"KERAS_BACKEND": "torch"})
+    assert done.stdout.strip() == "[True, True, True, True]", done.stderr
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 def test_infer_gives_one_row_a_sample_in_order(name, workers):
     X = np.arange(N, dtype=np.float32)[:, None]

@@ -1,0 +1,12 @@
+"""Four readers that return plain `(X, y)`, a split that does not leak, and `Batches`, the only data class.
+
+There is no dataset object: samples are any indexable sequence, so scikit-learn's own tools work on them as they are.
+"""
+
+from .batches import Batches, prefetch
+from .readers import files, folder, pairs, series, table
+from .splitting import duplicated, fingerprints, split, stratified
+
+__all__ = [
+    "Batches", "duplicated", "files", "fingerprints", "folder", "pairs", "prefetch", "series", "split", "stratified", "table",
+]  # fmt: skip
