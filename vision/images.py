@@ -33,8 +33,8 @@ class Reader:
 
     Examples
     --------
-    >>> Reader((2, 2), 1, (0.0, 1.0)).pixels(np.ones((1, 2, 2, 1), dtype=np.float32)).max()
-    np.float32(255.0)
+    >>> Reader((1, 2), 1, (0.0, 1.0))(np.array([[[[0.0], [1.0]]]], dtype=np.float32), np.array([0])).tolist()
+    [[[[0.0], [255.0]]]]
     """
 
     size: tuple[int, int]
@@ -44,21 +44,28 @@ class Reader:
     def __call__(self, X: Any, rows: np.ndarray) -> np.ndarray:
         """Return the pixels `(len(rows), height, width, channels)` of the samples `X[rows]`."""
         if isinstance(X, np.ndarray) and X.shape[1:] == (*self.size, self.channels):
-            return self.pixels(X[rows])
-        return np.stack([self.pixels(load(X[i], int(i), self.size, self.channels)) for i in rows])
+            return self.pixels(X[rows], rows)
+        images = [load(X[i], int(i), self.size, self.channels) for i in rows]
+        if all(image.dtype == np.uint8 for image in images):
+            return np.stack(images, dtype=np.float32)
+        return np.concatenate([self.pixels(image[None], rows[k : k + 1]) for k, image in enumerate(images)])
 
-    def pixels(self, image: np.ndarray) -> np.ndarray:
-        """Map values to 0–255 as float32; eight-bit images are there already."""
-        if image.dtype == np.uint8:
-            return image.astype(np.float32)
+    def pixels(self, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Map the values of the samples `rows` to 0–255 as float32; eight-bit images are there already."""
+        if images.dtype == np.uint8:
+            return images.astype(np.float32)
         low, high = self.values
-        scaled = (image.astype(np.float32) - low) * (255 / (high - low))
-        if scaled.min(initial=0) < -256 or scaled.max(initial=0) > 511:  # more than one range away: other units
+        lows, highs = (edge(images, axis=(1, 2, 3)) for edge in (np.min, np.max))
+        odd = (lows < low - (high - low)) | (highs > high + (high - low))  # more than one range away: other units
+        if self.values == (0.0, 255.0) and highs.max() <= 1:  # from 0 to 1: in other units, too, unless all is black
+            odd |= highs > 0
+        if odd.any():
+            k = int(np.argmax(odd))
             raise DataError(
-                f"An image has values from {image.min():g} to {image.max():g}, but the training images had {low:g} to "
-                f"{high:g}. Scale it as the training images were scaled."
+                f"Sample {rows[k]} has values from {lows[k]:g} to {highs[k]:g}, but the training images had {low:g} to {high:g}. "
+                "Scale it as the training images were scaled."
             )
-        return scaled
+        return (images.astype(np.float32) - low) * (255 / (high - low))
 
 
 # ---------------------------------------------------------------- one image
@@ -146,7 +153,8 @@ def _open(path: str | os.PathLike[str]) -> Image.Image:
 def _from_pil(image: Image.Image, size: tuple[int, int] | None) -> np.ndarray:
     if 0 in image.size:
         raise DataError(f"has no pixels: its size is {image.width} x {image.height}")
-    if image.getexif().get(_ORIENTATION, 1) != 1:
+    plain = image.format == "JPEG" and "exif" not in image.info  # asking Pillow takes time, too
+    if not plain and image.getexif().get(_ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode in _WIDE:
         wide = np.asarray(image, dtype=np.float32)[:, :, None]
@@ -328,7 +336,7 @@ def _shape(sample: Any) -> Any:
     with _open(sample) as image:
         tags = getattr(image, "tag_v2", {})  # newer versions of Pillow turn the size of TIFF files already
         width, height = tags.get(256, image.width), tags.get(257, image.height)
-        if image.getexif().get(0x0112) in (5, 6, 7, 8):
+        if image.getexif().get(_ORIENTATION) in (5, 6, 7, 8):
             width, height = height, width
         if 0 in image.size:
             raise DataError(f"has no pixels: its size is {width} x {height}")
@@ -420,6 +428,11 @@ def _raise_first(results: Iterable[Any], n: int) -> None:
 
 def _in_threads(action: Callable[[int], Any], n: int) -> Iterator[Any]:
     """Yield `action(i)` in order; Pillow decodes outside the interpreter lock, so threads do help."""
+
+    def portion(start: int) -> list[Any]:
+        return [action(i) for i in range(start, min(start + 32, n))]
+
     with ThreadPoolExecutor(THREADS, thread_name_prefix="images") as pool:
-        for start in range(0, n, 1024):  # in portions: results of many files do not pile up
-            yield from pool.map(action, range(start, min(start + 1024, n)))
+        for start in range(0, n, 1024):  # results of many files do not pile up
+            for results in pool.map(portion, range(start, min(start + 1024, n), 32)):
+                yield from results

@@ -299,14 +299,20 @@ def test_pixels_run_from_0_to_255():
         ((-1.0, 1.0), np.linspace(-1, 1, 9)),
         ((0, 65535), np.arange(9) * 8191.875),
     ):
-        found = Reader((3, 3), 1, values).pixels(array.reshape(3, 3, 1).astype(np.float32))
+        found = Reader((3, 3), 1, values)(array.reshape(1, 3, 3, 1).astype(np.float32), np.array([0]))
         assert (found.min(), found.max()) == pytest.approx((0, 255))
         assert found.dtype == np.float32
 
 
 def test_images_in_other_units_than_in_training_are_refused():
-    with pytest.raises(DataError, match="values from 0 to 200, but the training images had 0 to 1"):
-        Reader((2, 2), 1, (0.0, 1.0)).pixels(np.array([[[0.0], [200.0]]], np.float32))
+    unit, byte = np.array([[[0.0], [1.0]]], np.float32), np.array([[[0.0], [200.0]]], np.float32)
+    for values, wrong in (((0.0, 1.0), byte), ((0.0, 255.0), unit)):
+        X = np.stack([np.zeros_like(wrong), wrong])
+        message = f"Sample 1 has values from 0 to {wrong.max():g}, but the training images had 0 to {values[1]:g}"
+        with pytest.raises(DataError, match=message):
+            Reader((1, 2), 1, values)(X, np.array([0, 1]))
+        with pytest.raises(DataError, match="Sample 1 has values"):
+            Reader((1, 2), 1, values)(list(X), np.array([0, 1]))
 
 
 def test_lazy_image_used_for_many_samples_is_read_by_all_threads(tmp_path):
