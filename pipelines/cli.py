@@ -132,12 +132,16 @@ def _fit(arguments: argparse.Namespace, rest: list[str]) -> None:
     model = cls(**_options(cls, rest))
     store.check_target(arguments.out)  # before an hour of training, not after it
     X, y, groups = _read(arguments)
-    seed = model.seed
-    held = None
+    group_of = dict(zip(X, groups, strict=True)) if groups else {}
+    held = valid = None
     if arguments.test:
-        X, X_test, y, y_test = data.split(X, y, test=arguments.test, groups=groups, seed=seed)
+        X, X_test, y, y_test = data.split(X, y, test=arguments.test, groups=groups, seed=model.seed)
         held = (X_test, y_test)
-    model.fit(X, y, resume=arguments.resume)
+    if groups and len({group_of[x] for x in X}) > 1:  # groups stay whole in the validation part, too
+        left = [group_of[x] for x in X]
+        X, X_valid, y, y_valid = data.split(X, y, test=0.1, groups=left, seed=model.seed)
+        valid = (X_valid, y_valid)
+    model.fit(X, y, valid=valid, resume=arguments.resume)
     result: dict[str, Any] = {"task": arguments.task, "history": model.history_, "notes": model.notes_}
     if held:
         report = model.evaluate(*held)

@@ -75,7 +75,7 @@ class ImageClassifier(ClassifierMixin, Pipeline):
     model_ : keras.Model
         Layers `backbone` (pixels to features) and `head` (features to class scores).
     history_ : list of dict
-        One record an epoch.
+        One record an epoch; fine-tuning has those of the head first, told apart by `stage`.
 
     Notes
     -----
@@ -216,16 +216,21 @@ class ImageClassifier(ClassifierMixin, Pipeline):
             self._load_backbone()
             history = fit("head", self.model_.get_layer("head"), *self._features(train_set, valid_set), lr=self.lr)
             if not self.freeze and not history[-1].get("interrupted"):
-                self._freeze_statistics()
-                head_only = self.model_.get_weights()
-                try:
-                    history = fit("all", self.model_, train_set, valid_set, lr=self.lr / 20, augment=self._augmentation())
-                except KeyboardInterrupt:  # in the first epoch: what the head has learned is kept
-                    self.model_.set_weights(head_only)
-                    history[-1]["interrupted"] = True
+                history = self._fine_tune(history, functools.partial(fit, "all", self.model_, train_set, valid_set))
         if valid is not None:
             self._calibrate(valid)
         return history
+
+    def _fine_tune(self, head: list[dict[str, Any]], fit: Callable[..., list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Train everything, gently, after the head; return both histories, told apart by `stage`."""
+        self._freeze_statistics()
+        head_only = self.model_.get_weights()
+        head = [{"stage": "head", **record} for record in head]
+        try:
+            return head + [{"stage": "all", **record} for record in fit(lr=self.lr / 20, augment=self._augmentation())]
+        except KeyboardInterrupt:  # in the first epoch: what the head has learned is kept
+            self.model_.set_weights(head_only)
+            return [*head[:-1], {**head[-1], "interrupted": True}]
 
     def _stage(
         self,
@@ -243,7 +248,7 @@ class ImageClassifier(ClassifierMixin, Pipeline):
         accuracy = (
             keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)
             if self.multilabel_
-            else (keras.metrics.SparseCategoricalAccuracy("accuracy"))
+            else keras.metrics.SparseCategoricalAccuracy("accuracy")
         )
         epochs = self.epochs or min(60, max(15, math.ceil(2500 / len(train_set))))
         with Progress(epochs, len(train_set), verbose=self.verbose) as progress:

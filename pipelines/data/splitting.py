@@ -5,6 +5,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -122,14 +123,16 @@ def _grouped(X: Any, y: Any, groups: Any, test: float, seed: int) -> np.ndarray:
     count = int(ids.max()) + 1
     if count < 2:
         raise DataError("Copies of the same samples tie all groups together, so no part of them could be the test part.")
-    folds, labels = round(1 / test), _strata(y, n)
+    share, labels = Fraction(test).limit_denominator(10), _strata(y, n)  # 0.4 is two folds of five
+    folds = share.denominator
     sizes = Counter(labels)
     if 2 <= folds <= min(count, max(sizes.values())) and len(sizes) > 1:
         _, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class rarer than the folds is in one of them, as it must be
-            _, held = next(splitter.split(codes, codes, ids))
+            parts = [held for _, held in splitter.split(codes, codes, ids)]
+        held = np.concatenate(parts[: share.numerator])
     else:
         n_test = min(max(round(count * test), 1), count - 1)
         _, held = next(GroupShuffleSplit(1, test_size=n_test, random_state=seed).split(ids, groups=ids))
