@@ -31,14 +31,18 @@ def machine() -> dict[str, Any]:
 
 
 def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any], runs: int = 5) -> dict[str, Any]:
-    """Time both in turn, A B A B, so that a drifting machine slows both; the ratio is the median of the pairs' ratios."""
+    """Time both in turn, A B A B, so that a drifting machine slows both; a ratio is the median of the pairs' ratios.
+
+    Processor time is given beside wall time: on a shared machine it is the steadier figure.
+    """
     pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(runs)]
-    ratios = [a / b for a, b in pairs]
+    ratios = [a[0] / b[0] for a, b in pairs]
     return {
-        "ours_s": round(statistics.median(a for a, _ in pairs), 3),
-        "theirs_s": round(statistics.median(b for _, b in pairs), 3),
+        "ours_s": round(statistics.median(a[0] for a, _ in pairs), 3),
+        "theirs_s": round(statistics.median(b[0] for _, b in pairs), 3),
         "ratio": round(statistics.median(ratios), 3),
         "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
+        "processor_ratio": round(statistics.median(a[1] / b[1] for a, b in pairs), 3),
         "runs": runs,
     }
 
@@ -53,10 +57,10 @@ def run(benchmarks: Mapping[str, Callable[[], Any]]) -> None:
     print(json.dumps(results, indent=1))
 
 
-def _seconds(action: Callable[[], Any]) -> float:
-    started = time.perf_counter()
+def _seconds(action: Callable[[], Any]) -> tuple[float, float]:
+    wall, processor = time.perf_counter(), time.process_time()
     action()
-    return time.perf_counter() - started
+    return time.perf_counter() - wall, time.process_time() - processor
 
 
 def _processor() -> str:
