@@ -252,7 +252,6 @@ def test_labels_come_back_in_their_kind(labels, classes):
         ([[0, 1, 1], [1, 0, 0], [0, 0, 1]], r"np\.array\(y\)"),
         ([[0, 1], [1, 0], [1, 1]], r"np\.array\(y\)"),
     ],
-    ids=str,
 )
 def test_labels_that_cannot_be_used_are_named(y, message):
     with pytest.raises(DataError, match=message):
