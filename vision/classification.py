@@ -262,7 +262,7 @@ class ImageClassifier(ClassifierMixin, Pipeline):
                 lr=lr,
                 device=self.device_,
                 on_epoch=progress.epoch,
-                on_step=progress.step,
+                on_step=progress.step if progress.live else None,
                 metrics=[accuracy],
                 weight_decay=0.01,
                 patience=max(5, epochs // 3),

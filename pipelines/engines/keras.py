@@ -106,7 +106,6 @@ def train(
             patience,
             seed,
             on_epoch,
-            on_step,
             resume,
             fingerprint,
         )
@@ -118,7 +117,7 @@ def train(
                     _Feed(batches),
                     epochs=epochs,
                     initial_epoch=first,
-                    callbacks=[loop],
+                    callbacks=[loop, _Steps(on_step)] if on_step else [loop],
                     shuffle=False,  # `Batches` do, the same way after a resume; Keras would by the global random state
                     verbose=0,
                 )
@@ -248,6 +247,20 @@ class _Judged:
         return self.judge(infer(model, self.valid, device=self.device), self.valid.targets)
 
 
+class _Steps(keras.callbacks.Callback):
+    """Tells of every batch; a callback of its own, as Keras waits for each batch's figures once anybody listens."""
+
+    def __init__(self, tell: Callable[[int, int], None]) -> None:
+        super().__init__()
+        self.tell = tell
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.tell(self.epoch, batch)
+
+
 class _Loop(keras.callbacks.Callback):
     """What happens between epochs: shuffling, records, the best weights, early stopping, checkpoints."""
 
@@ -258,13 +271,12 @@ class _Loop(keras.callbacks.Callback):
         patience: int | None,
         seed: int,
         on_epoch: Callable[[dict[str, Any]], None] | None,
-        on_step: Callable[[int, int], None] | None,
         resume: Path | None,
         fingerprint: str,
     ) -> None:
         super().__init__()
         self.batches, self.judged, self.patience, self.seed = batches, judged, patience, seed
-        self.tell_epoch, self.tell_step = on_epoch, on_step
+        self.tell_epoch = on_epoch
         self.file, self.fingerprint = resume, fingerprint
         self.history: list[dict[str, Any]] = []
         self.best: list[np.ndarray] | None = None
@@ -277,10 +289,6 @@ class _Loop(keras.callbacks.Callback):
         states = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
         for i, state in enumerate(states):  # randomness depends on seed and epoch alone, so a resumed run goes on alike
             state.assign(np.random.default_rng([self.seed, epoch, i]).integers(0, 2**31, size=2, dtype=np.uint32))
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.tell_step:
-            self.tell_step(self.epoch, batch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         record = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
