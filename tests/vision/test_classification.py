@@ -764,6 +764,7 @@ def interrupt(monkeypatch, stage, epoch):
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options)
             stages.append(self)
+            self.live = True  # watched, as on a terminal
 
         def step(self, now, step):
             if (len(stages) - 1, now, step) == (stage, epoch, 1):
@@ -837,6 +838,7 @@ def cut(monkeypatch, stage, epoch):
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options)
             stages.append(self)
+            self.live = True  # watched, as on a terminal
 
         def step(self, now, step):
             if (len(stages) - 1, now, step) == (stage, epoch, 1):
