@@ -177,7 +177,9 @@ def _evaluate(arguments: argparse.Namespace, rest: list[str]) -> None:
     X, y, groups = _read(arguments)
     report = load(arguments.model, device=arguments.device).evaluate(X, y, groups=groups)
     _log(str(report))
-    _print(_saved(report, arguments.report).to_dict())
+    if arguments.report:
+        report.save(arguments.report)
+    _print(report.to_dict())
 
 
 def _demo(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -274,12 +276,6 @@ def _read(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
 
 def _expand(path: Path) -> list[str]:
     return data.files(path) if path.is_dir() else [str(path)]
-
-
-def _saved(report: Any, path: str | None) -> Any:
-    if path:
-        report.save(path)
-    return report
 
 
 def _plain(value: Any) -> Any:

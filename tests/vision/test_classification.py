@@ -756,8 +756,8 @@ except DataError as error:
 # --- interruption and resuming ----------------------------------------------------------------------------------------
 
 
-def interrupt(monkeypatch, stage, epoch):
-    """Let Ctrl-C fall into the second step of an epoch of a stage, both counted from 0."""
+def interrupt(monkeypatch, stage, epoch, error=KeyboardInterrupt):
+    """Let Ctrl-C, or another error, fall into the second step of an epoch of a stage, both counted from 0."""
     stages = []
 
     class Interrupting(classification.Progress):
@@ -768,7 +768,7 @@ def interrupt(monkeypatch, stage, epoch):
 
         def step(self, now, step):
             if (len(stages) - 1, now, step) == (stage, epoch, 1):
-                raise KeyboardInterrupt
+                raise error
 
     monkeypatch.setattr(classification, "Progress", Interrupting)
 
@@ -831,28 +831,12 @@ class PowerCutError(Exception):
     """Stands for the end of the process."""
 
 
-def cut(monkeypatch, stage, epoch):
-    stages = []
-
-    class Cutting(classification.Progress):
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **options)
-            stages.append(self)
-            self.live = True  # watched, as on a terminal
-
-        def step(self, now, step):
-            if (len(stages) - 1, now, step) == (stage, epoch, 1):
-                raise PowerCutError
-
-    monkeypatch.setattr(classification, "Progress", Cutting)
-
-
 @pytest.mark.parametrize(("stage", "epoch"), [(0, 1), (1, 1)])
 def test_resumed_fine_tuning_ends_like_an_uninterrupted_one(monkeypatch, saved, tmp_path, stage, epoch):
     params = {**QUICK, "epochs": 2, "augment": "photo", "weights": str(saved)}
     whole = ImageClassifier(**params).fit(X24, Y24)
     with monkeypatch.context() as patch:
-        cut(patch, stage, epoch)
+        interrupt(patch, stage, epoch, PowerCutError)
         with pytest.raises(PowerCutError):
             ImageClassifier(**params).fit(X24, Y24, resume=tmp_path / "checkpoints")
     resumed = ImageClassifier(**params).fit(X24, Y24, resume=tmp_path / "checkpoints")
@@ -885,7 +869,7 @@ def test_checkpoint_of_another_fit_is_refused(name, checkpoints):
 
 
 def test_checkpoint_serves_on_another_device_and_more_talkative(checkpoints, monkeypatch):
-    cut(monkeypatch, 0, 0)  # any step would fail
+    interrupt(monkeypatch, 0, 0, PowerCutError)  # any step would fail
     ImageClassifier(**{**QUICK, "verbose": 1, "device": "cpu"}).fit(X24, Y24, resume=checkpoints)
 
 
