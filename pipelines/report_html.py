@@ -17,6 +17,8 @@ __all__ = ["fragment", "page"]
 
 _MOST_COLUMNS = 30  # a wider table is only drawn; its numbers are in the JSON
 
+_SIZES = {"bias", "log_loss", "mae", "mape", "mase", "mse", "quantile_loss", "rmse", "smape"}
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -119,7 +121,13 @@ def _section(heading: str, body: str) -> str:
 
 
 def _metrics(frame: pd.DataFrame) -> str:
-    return _table(frame, [_bar(row.value, row.low, row.high) for row in frame.itertuples()])
+    bars = ["<td></td>" if _is_size(str(row.Index)) else _bar(row.value, row.low, row.high) for row in frame.itertuples()]
+    return _table(frame, bars if any("dp-bar" in bar for bar in bars) else None)
+
+
+def _is_size(name: str) -> bool:
+    """Whether a metric is an error of any size, no share, even where it happens to be below 1."""
+    return name in _SIZES or name.startswith("width_")
 
 
 def _table(frame: pd.DataFrame, bars: list[str] | None = None) -> str:

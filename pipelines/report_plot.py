@@ -24,6 +24,7 @@ _MOST_LINES = 10
 _WORST = 5  # lines shown beside the average where there are more than that
 _AVERAGE = "macro average"
 _NAME = 22
+_TITLE = 60
 
 Draw = Callable[["Axes", pd.DataFrame], None]
 
@@ -51,18 +52,30 @@ def svgs(report: "Report") -> dict[str, str]:
 
 
 def _panels(report: "Report") -> list[tuple[str, Draw, pd.DataFrame]]:
-    curves = [(name, _CURVES.get(name, _lines), frame) for name, frame in report.curves.items() if len(frame)]
+    curves = [
+        (title, _CURVES.get(name, _lines), part)
+        for name, frame in report.curves.items()
+        if len(frame)
+        for title, part in _parts(name, frame).items()
+    ]
     tables = [(name, draw, report.tables[name]) for name, draw in _TABLES.items() if name in report.tables]
     return curves + tables
 
 
+def _parts(name: str, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Split what is drawn as small pictures side by side, one for each label."""
+    if name not in _MULTIPLES or "label" not in frame:
+        return {name: frame}
+    return {f"{name}: {label}": part for label, part in frame.groupby("label", sort=False)}
+
+
 def _panel(axes: "Axes", name: str, draw: Draw, frame: pd.DataFrame) -> None:
     draw(axes, frame)
-    axes.set_title(name.replace("_", " "), color=_INK, fontsize=11, parse_math=False)
+    axes.set_title(_short(name.replace("_", " "), _TITLE), color=_INK, fontsize=11, parse_math=False)
     axes.tick_params(colors=_INK, labelsize=8)
     axes.patch.set_alpha(0)
     for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=_INK, fontsize=9)
+        label.set(color=_INK, fontsize=9, parse_math=False)
     for side, spine in axes.spines.items():
         spine.set(color=_INK, alpha=0.4, visible=side in ("left", "bottom"))
 
@@ -106,6 +119,46 @@ def _reliability(axes: "Axes", frame: pd.DataFrame) -> None:
     axes.scatter(frame["confidence"], frame["frequency"], s=8 + 120 * shares, color=_COLOURS[0], alpha=0.5, zorder=3)
     axes.set(xlabel="confidence", ylabel="how often right (dot size: share of samples)")
     axes.set(xlim=(-0.01, 1.03), ylim=(-0.02, 1.04))
+
+
+def _horizon(axes: "Axes", frame: pd.DataFrame) -> None:
+    """One line a model: the first column across, every other one up."""
+    x, *names = frame.columns
+    marker = "o" if len(frame) < 2 else None
+    for i, name in enumerate(names):
+        width = 2.0 if i == 0 else 1.3
+        axes.plot(frame[x], frame[name], color=_COLOURS[i % len(_COLOURS)], linewidth=width, marker=marker, alpha=0.9)
+    axes.set(xlabel=str(x), ylabel="mean absolute error")
+    axes.set_ylim(0, axes.get_ylim()[1] * (1.2 if len(names) > 1 else 1.0))  # with room for the legend
+    axes.locator_params(axis="x", integer=True)
+    if len(names) > 1:
+        _legend(axes, names)
+
+
+def _forecast(axes: "Axes", frame: pd.DataFrame) -> None:
+    """One window: what was known, what came, what was forecast, and the widest interval as a band."""
+    names = ["truth", "forecast"]
+    known = frame["step"] <= 0
+    marker = "o" if (~known).sum() < 2 else None
+    axes.plot(frame["step"], frame["truth"], color=_INK, linewidth=1.2, alpha=0.85, marker=marker, zorder=3)
+    axes.plot(frame["step"], frame["forecast"], color=_COLOURS[0], linewidth=2.0, marker=marker)
+    if frame["low"].notna().any():
+        # A line of the band's colour stands for it in the legend.
+        axes.plot([], [], color=_COLOURS[0], linewidth=7, alpha=0.25)
+        names.append(f"{100 * frame['nominal'].iloc[0]:.4g} % interval")
+        band = frame[~known]
+        axes.fill_between(band["step"], band["low"], band["high"], color=_COLOURS[0], alpha=0.2, linewidth=0)
+    if known.any():
+        axes.axvline(0.5, color=_INK, alpha=0.4, linestyle=":", linewidth=1)
+    axes.set(xlabel="step", ylabel=_short(frame["variable"].iloc[0]))
+    axes.locator_params(axis="x", integer=True)
+    _legend(axes, names)
+
+
+def _coverage(axes: "Axes", frame: pd.DataFrame) -> None:
+    axes.plot([0, 1], [0, 1], color=_INK, alpha=0.4, linestyle=":", linewidth=1)
+    axes.plot(frame["nominal"], frame["coverage"], color=_COLOURS[0], linewidth=1.3, marker="o", markersize=5)
+    axes.set(xlabel="nominal coverage", ylabel="share of true values inside", xlim=(-0.01, 1.03), ylim=(-0.02, 1.04))
 
 
 def _lines(axes: "Axes", frame: pd.DataFrame) -> None:
@@ -171,10 +224,18 @@ def _tick_names(axes: "Axes", rows: list[Any], columns: list[Any]) -> None:
         axes.tick_params(axis="x", rotation=90 if len(columns) > 6 else 45)
 
 
-def _short(name: Any) -> str:
+def _short(name: Any, most: int = _NAME) -> str:
     text = "".join(character if character.isprintable() else "?" for character in str(name))
-    return text if len(text) <= _NAME else f"{text[: _NAME - 1]}…"
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-_CURVES: dict[str, Draw] = {"roc": _roc, "pr": _pr, "reliability": _reliability}
+_CURVES: dict[str, Draw] = {
+    "roc": _roc,
+    "pr": _pr,
+    "reliability": _reliability,
+    "horizon": _horizon,
+    "coverage": _coverage,
+    "forecast": _forecast,
+}
+_MULTIPLES = ("forecast",)
 _TABLES: dict[str, Draw] = {"confusion": _confusion}

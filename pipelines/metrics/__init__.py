@@ -1,5 +1,6 @@
 """Pure functions from what was true and what was said to a `Report`, one per task; no pipeline needed."""
 
 from pipelines.metrics._classification import classification
+from pipelines.metrics._forecasting import forecasting
 
-__all__ = ["classification"]
+__all__ = ["classification", "forecasting"]

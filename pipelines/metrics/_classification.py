@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from pipelines.bootstrap import intervals
-from pipelines.errors import DataError
+from pipelines.bootstrap import affordable, intervals
 from pipelines.metrics._answers import Answers, check_answers, check_groups
 from pipelines.metrics._curves import curves
 from pipelines.metrics._scores import per_class, scores
@@ -20,7 +19,6 @@ __all__ = ["classification"]
 _COMPARED = ["accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "log_loss"]
 _CONSTANT = "constant (test prevalence)"
 _BOOTSTRAP_BUDGET = 400_000_000  # resamples x samples x classes; about ten seconds on one core
-_FEWEST_RESAMPLES = 100
 _GROUP_BLOCK = 2_000_000  # memberships held at once
 
 
@@ -91,7 +89,7 @@ def classification(
     np.int64(1)
     """
     answers = check_answers(y_true, proba, classes, threshold)
-    n_bootstrap, notes = _affordable(answers, n_bootstrap)
+    n_bootstrap, notes = affordable(n_bootstrap, answers.truth.size, _BOOTSTRAP_BUDGET)
     others = {name: answers.of(said, f"baselines[{name!r}]") for name, said in (baselines or {}).items()}
     found, weighted = scores(answers), WeightedScores(answers)
     spread = intervals(weighted, answers.n, n_bootstrap=n_bootstrap, seed=seed)
@@ -116,15 +114,6 @@ def classification(
         context={**(context or {}), "threshold": answers.threshold, "n_bootstrap": n_bootstrap, "seed": seed},
         examples=tuple(examples),
     )
-
-
-def _affordable(answers: Answers, n_bootstrap: int) -> tuple[int, list[str]]:
-    if isinstance(n_bootstrap, bool) or not isinstance(n_bootstrap, int | np.integer) or n_bootstrap < 0:
-        raise DataError(f"n_bootstrap must be a whole number of resamples, 0 or more; not {n_bootstrap!r}.")
-    affordable = max(_FEWEST_RESAMPLES, _BOOTSTRAP_BUDGET // answers.truth.size)
-    if n_bootstrap <= affordable:
-        return int(n_bootstrap), []
-    return affordable, [f"The intervals come from {affordable} resamples, not {n_bootstrap}, to keep the time short."]
 
 
 def _constant(answers: Answers) -> Answers:

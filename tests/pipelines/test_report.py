@@ -313,6 +313,50 @@ def test_html_says_a_loss_first_and_draws_unknown_curves(other_task):
     assert ">step<" in text
 
 
+def forecast_report(names):
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(40, 6, 2))
+    quantiles = {q: truth + z for q, z in [(0.1, -1), (0.9, 1), (0.2, -0.5), (0.8, 0.5)]}
+    return metrics.forecasting(truth, truth + 0.1, names[:2], quantiles=quantiles, baselines=dict.fromkeys(names, truth + 1),
+                               groups=[names[i % 2] for i in range(40)], contexts=truth, n_bootstrap=20)  # fmt: skip
+
+
+def test_html_of_a_forecast_has_a_drawing_per_window():
+    text = forecast_report(ODD)._render(".html")
+    parsed = Page(text)
+    assert parsed.open == []
+    assert parsed.tags.count("svg") == 5  # by step, coverage, and three windows
+    identifiers = [value for name, value in parsed.attributes if name == "id"]
+    assert len(identifiers) == len(set(identifiers))
+    targets = [value[1:] for name, value in parsed.attributes if name in ("href", "xlink:href") and value[0] == "#"]
+    assert set(targets) <= set(identifiers)
+    assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(identifiers)
+    shown = {html.unescape(part).strip() for part in re.findall(r"<text[^>]*>([^<]*)</text>", text)}
+    assert {"this model", "$x_1$ and $", "_hidden", "truth", "forecast", "80 % interval"} <= shown
+    assert "#2f3640" not in text  # the ink of the drawings is the page's own, so that dark mode works
+
+
+def test_text_of_a_forecast_with_odd_names_fits_a_terminal():
+    for line in str(forecast_report(ODD)).splitlines():
+        assert len(line) <= 100
+        assert line.isprintable()
+
+
+def test_plot_of_a_forecast_has_a_panel_per_window():
+    figure = forecast_report([r"$\nonsense$", "_hidden"]).plot()
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert len(titles) == 5
+    assert sum(title.startswith("forecast: ") for title in titles) == 3
+    figure.savefig(io.BytesIO(), format="png")
+
+
+def test_bars_are_drawn_for_shares_alone(page):
+    rows = re.findall(r'<tr><th scope="row">(\w+)</th>(.*?)</tr>', page)
+    bars = {name for name, cells in rows if "dp-bar" in cells}
+    assert {"accuracy", "roc_auc", "brier"} <= bars
+    assert "log_loss" not in bars
+
+
 def test_html_of_a_report_with_nothing_in_it():
     bare = Report("t", "m", {"m": float("nan")}, {}, {}, 0, (), {})
     assert Page(bare._render(".html")).open == []
