@@ -18,12 +18,12 @@ __all__ = ["duplicated", "fingerprints", "split", "stratified"]
 
 
 def split(
-    X: Any, y: Any = None, *, test: float = 0.2, groups: Any = None, ordered: bool = False, seed: int = 0
+    X: Any, y: Any = None, *, test: float = 0.2, groups: Any = None, ordered: bool | None = None, seed: int = 0
 ) -> tuple[Any, Any, Any, Any]:
     """Split samples into a training and a test part without leaking one into the other.
 
     Classes keep their proportions, a class with a single sample stays in the training part, exact duplicates (files of the same
-    bytes, equal arrays or texts) stay on one side, and so does every group.
+    bytes, equal arrays or texts) stay on one side, and so does every group. A time series is cut in two, its end being the test.
 
     Parameters
     ----------
@@ -35,8 +35,9 @@ def split(
         Share of the test part, between 0 and 1.
     groups : sequence, optional
         One name a sample (a patient, a speaker); all samples of a group stay on one side.
-    ordered : bool
-        True takes the last samples as the test part and shuffles nothing: for time.
+    ordered : bool, optional
+        True takes the last samples as the test part and shuffles nothing: for time. None does so for a time series, which is a
+        Series or a DataFrame with a DatetimeIndex or a PeriodIndex and no `y`.
     seed : int
         Seed of the shuffling.
 
@@ -48,13 +49,17 @@ def split(
     Raises
     ------
     DataError
-        If lengths differ, `groups` has one group only, or a part would be empty.
+        If lengths differ, `groups` has one group only, a part would be empty, or a time series would be shuffled or
+        is not sorted.
 
     Examples
     --------
     >>> X, X_test, y, y_test = split(["a", "b", "c", "d"], [0, 1, 0, 1], test=0.5)
     >>> len(X), sorted(y_test)
     (2, [0, 1])
+    >>> load = pd.Series([3.0, 4.0, 5.0, 4.0], pd.date_range("2024-01-01", periods=4, freq="D"))
+    >>> split(load, test=0.25)[1].index.strftime("%d %b").tolist()
+    ['04 Jan']
     """
     from sklearn.utils import _safe_indexing
 
@@ -63,9 +68,7 @@ def split(
     n, n_test = len(X), round(len(X) * test)
     if n_test in (0, n):
         raise DataError(f"test={test} of {n} samples leaves one part empty. Choose another share or give more samples.")
-    if ordered:
-        if groups is not None:
-            raise DataError("ordered=True and groups cannot be combined: split each group's series by itself.")
+    if _in_order(X, y, groups, ordered):
         chosen = np.arange(n) >= n - n_test
     else:
         chosen = _grouped(X, y, groups, test, seed) if groups is not None else stratified(X, _strata(y, n), n_test, seed)
@@ -73,6 +76,24 @@ def split(
     halves = [_safe_indexing(X, train), _safe_indexing(X, held)]
     halves += [None, None] if y is None else [_safe_indexing(y, train), _safe_indexing(y, held)]
     return halves[0], halves[1], halves[2], halves[3]
+
+
+def _in_order(X: Any, y: Any, groups: Any, ordered: bool | None) -> bool:
+    """Tell whether the end is the test part, as it must be for a time series."""
+    series = isinstance(X, (pd.Series, pd.DataFrame)) and isinstance(X.index, (pd.DatetimeIndex, pd.PeriodIndex)) and y is None
+    if series and ordered is not None and not ordered:
+        raise DataError(
+            "ordered=False would shuffle a time series, and a shuffled split of a series lets the future into training. Leave "
+            "`ordered` out, or drop the time if the rows are independent: X.reset_index(drop=True)."
+        )
+    if ordered and groups is not None:
+        raise DataError("ordered=True and groups cannot be combined: split each group's series by itself.")
+    if series and ordered is None and groups is None and not X.index.is_monotonic_increasing:
+        raise DataError(
+            "X is not sorted by time, so its last rows are not its future. Sort it first: X.sort_index(); where it holds several "
+            "series one below the other, split each of them."
+        )
+    return bool(ordered) or (series and groups is None)
 
 
 def stratified(X: Any, labels: Sequence[Any], n_test: int, seed: int) -> np.ndarray:
