@@ -94,7 +94,7 @@ class Pipeline(BaseEstimator):
         DeviceError
             If the device asked for is not there.
         """
-        X, y = checks.samples(X, y)
+        X, y = self._samples(X, y)
         fresh = clone(self)
         started = time.perf_counter()
         fresh._fit(X, y, valid, None if resume is None else Path(resume))
@@ -124,7 +124,7 @@ class Pipeline(BaseEstimator):
             Metrics with intervals, tables, curves and the rows of the simple baselines.
         """
         check_is_fitted(self, "model_")
-        X, y = checks.samples(X, y)
+        X, y = self._samples(X, y)
         y = self._targets(y)
         started = time.perf_counter()
         outputs = self._outputs(X)
@@ -214,6 +214,10 @@ class Pipeline(BaseEstimator):
         checks.number("lr", self.lr, 1e-12, 1e3)
         checks.number("verbose", self.verbose, 0, integer=True)
 
+    def _samples(self, X: Any, y: Any = None) -> tuple[Any, Any]:
+        """Check the outer form of what a user passes; tasks whose input is no sequence of samples say what theirs is."""
+        return checks.samples(X, y)
+
     def _inspect(self, X: Any, *, train: bool = False) -> Any:
         """Check every sample before work starts; in training also learn how to read them. May return a quicker form of `X`."""
         return X
@@ -269,7 +273,7 @@ class Pipeline(BaseEstimator):
 
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "model_")
-        X, _ = checks.samples(X)
+        X, _ = self._samples(X)
         return self._infer(self._inspect(X))
 
     def _infer(self, X: Any) -> np.ndarray:

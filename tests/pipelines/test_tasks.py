@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from pipelines.tasks import best_temperature, confident_mistakes
+from pipelines.tasks.classification import best_temperature, confident_mistakes
 
 
 def drawn(n, k, scale, seed=0):

@@ -1,4 +1,4 @@
-"""Task mixins: what the network's outputs mean, how labels are checked, and how results are scored."""
+"""Classification: labels of every kind, probabilities, decisions and their report."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from scipy.special import expit, log_softmax, softmax
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
-from . import checks, data, metrics
-from .errors import DataError, ParameterError
-from .report import Example, Report
+from .. import checks, data, metrics
+from ..errors import DataError, ParameterError
+from ..report import Example, Report
 
-__all__ = ["ClassifierMixin"]
+__all__ = ["ClassifierMixin", "best_temperature", "confident_mistakes", "is_multilabel"]
 
 
 class ClassifierMixin:

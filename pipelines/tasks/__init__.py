@@ -1,0 +1,6 @@
+"""Task mixins, one module a task: what a network's outputs mean, how truth is checked, and how results are scored."""
+
+from .classification import ClassifierMixin
+from .forecasting import ForecasterMixin
+
+__all__ = ["ClassifierMixin", "ForecasterMixin"]
