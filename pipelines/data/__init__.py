@@ -3,10 +3,11 @@
 There is no dataset object: samples are any indexable sequence, so scikit-learn's own tools work on them as they are.
 """
 
-from .batches import Batches, prefetch
+from .batches import Ahead, Batches, gathered, prefetch
 from .readers import files, folder, pairs, series, table
 from .splitting import duplicated, fingerprints, split, stratified
 
 __all__ = [
-    "Batches", "duplicated", "files", "fingerprints", "folder", "pairs", "prefetch", "series", "split", "stratified", "table",
+    "Ahead", "Batches", "duplicated", "files", "fingerprints", "folder", "gathered", "pairs", "prefetch", "series", "split",
+    "stratified", "table",
 ]  # fmt: skip

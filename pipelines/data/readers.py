@@ -146,7 +146,7 @@ def table(path: str | os.PathLike[str], *, x: str | Sequence[str], y: str | None
     return [_beside(Path(path).parent, cell) for cell in frame[x].tolist()], targets
 
 
-def series(path: str | os.PathLike[str], *, time: str, value: str | Sequence[str]) -> tuple[pd.DataFrame, None]:
+def series(path: str | os.PathLike[str], *, time: str, value: str | Sequence[str] | None = None) -> tuple[pd.DataFrame, None]:
     r"""Read time series from a table: one row a time, one column a variable.
 
     Parameters
@@ -154,9 +154,9 @@ def series(path: str | os.PathLike[str], *, time: str, value: str | Sequence[str
     path : path
         A file as in `table`.
     time : str
-        The column with the time stamps; it becomes the index, sorted as in the file.
-    value : str or sequence of str
-        The columns with the values.
+        The column with the time stamps, dates or years; it becomes the index, sorted as in the file.
+    value : str or sequence of str, optional
+        The columns with the values, and with the names of the series where there are several; all others by default.
 
     Returns
     -------
@@ -178,13 +178,12 @@ def series(path: str | os.PathLike[str], *, time: str, value: str | Sequence[str
     """
     frame = _read_table(Path(path))
     stamps = _column(frame, time, path)
-    parsed = pd.to_datetime(stamps, errors="coerce")
-    if parsed.isna().any():
-        row = int(np.flatnonzero(parsed.isna())[0])
-        raise DataError(f"Row {row} of {path} has no readable time in column {time!r}: {stamps.iloc[row]!r}.")
+    index = _times(stamps, path)
+    if value is None:
+        value = [name for name in frame.columns if name != time]
     names = [value] if isinstance(value, str) else list(value)
     values = pd.DataFrame({name: _column(frame, name, path).to_numpy() for name in names})
-    return values.set_index(pd.DatetimeIndex(parsed, name=time)), None
+    return values.set_index(index), None
 
 
 def files(path: str | os.PathLike[str]) -> list[str]:
@@ -238,6 +237,24 @@ def _column(frame: pd.DataFrame, name: str, path: str | os.PathLike[str]) -> pd.
     if name not in frame.columns:
         raise DataError(f"{path} has no column {name!r}.{checks.did_you_mean(name, frame.columns)}")
     return frame[name]
+
+
+def _times(stamps: pd.Series, path: str | os.PathLike[str]) -> pd.DatetimeIndex:
+    """Read dates, or years; other numbers are refused, as pandas would take them for nanoseconds since 1970."""
+    name = stamps.name
+    years = stamps.dtype.kind in "iu" and bool(stamps.between(1000, 9999).all())
+    if stamps.dtype.kind in "biuf" and not years:
+        raise DataError(
+            f"The column {name!r} of {path} holds numbers, {stamps.iloc[0]} for one; expected dates such as 2024-12-31, or years."
+        )
+    try:
+        parsed = pd.to_datetime(stamps, errors="coerce", format="%Y" if years else None)
+    except ValueError as error:  # several offsets from UTC
+        raise DataError(f"The column {name!r} of {path} cannot be read as time: {error}") from error
+    if parsed.isna().any():
+        row = int(np.flatnonzero(parsed.isna())[0])
+        raise DataError(f"Row {row} of {path} has no readable time in column {name!r}: {stamps.iloc[row]!r}.")
+    return pd.DatetimeIndex(parsed, name=name)
 
 
 def _beside(root: Path, cell: Any) -> Any:

@@ -283,6 +283,38 @@ def test_ordered_split_takes_the_end():
     assert list(range(7)) == X
 
 
+@pytest.mark.parametrize("kind", [pd.Series, pd.DataFrame])
+@pytest.mark.parametrize(
+    "index", [pd.date_range("2024-01-01", periods=10, freq="D"), pd.period_range("2024-01", periods=10, freq="M")]
+)
+def test_time_series_are_cut_in_order_without_being_asked(kind, index):
+    X = kind(np.arange(10.0), index)
+    train, test, _, _ = data.split(X, test=0.3)
+    assert train.index.append(test.index).equals(index)
+    assert len(test) == 3
+    assert data.split(X, test=0.3, ordered=True)[1].equals(test)
+
+
+def test_shuffling_a_time_series_is_refused():
+    X = pd.Series(np.arange(10.0), pd.date_range("2024-01-01", periods=10, freq="D"))
+    with pytest.raises(DataError, match="lets the future into training"):
+        data.split(X, ordered=False)
+    with pytest.raises(DataError, match=r"not sorted by time.*sort_index"):
+        data.split(X[::-1])
+    assert len(data.split(X.reset_index(drop=True), ordered=False)[1]) == 2
+
+
+def test_rows_that_carry_time_are_samples_where_they_have_labels_or_groups():
+    X = pd.DataFrame({"a": np.arange(20.0)}, pd.date_range("2024-01-01", periods=20, freq="D"))
+    _, test, _, y_test = data.split(X, [0, 1] * 10, test=0.2)
+    assert sorted(y_test) == [0, 0, 1, 1]
+    assert list(test.index) != list(X.index[-4:])
+    _, test, _, _ = data.split(X, groups=["a", "b", "c", "d"] * 5, test=0.25)
+    assert len(test) == 5
+    with pytest.raises(DataError, match="cannot be combined"):
+        data.split(X, groups=["a", "b"] * 10, ordered=True)
+
+
 def test_multilabel_and_measured_targets_can_be_split():
     _, _, _, y_test = data.split(list(range(40)), np.eye(4)[[0, 1, 2, 3] * 10], test=0.25)
     assert y_test.shape == (10, 4)
@@ -373,7 +405,7 @@ def test_prefetch_keeps_the_order_and_reads_each_batch_once(workers):
             reads.append(int(rows[0]))
         return rows
 
-    found = list(data.prefetch(data.Batches(read, 25, 2, workers=workers)))
+    found = [inputs for inputs, _ in data.prefetch(data.Batches(read, 25, 2, workers=workers))]
     assert np.concatenate(found).tolist() == list(range(25))
     assert sorted(reads) == list(range(0, 25, 2))
 
@@ -400,6 +432,48 @@ def test_prefetch_passes_the_error_of_a_batch_on():
 
     with pytest.raises(DataError, match="Sample 6"):
         list(data.prefetch(data.Batches(read, 20, 2, workers=4)))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_prefetch_of_a_share_reads_only_that(workers):
+    reads = []
+
+    def read(rows):
+        reads.append(int(rows[0]))
+        return rows
+
+    batches = data.Batches(read, 11, 2, targets=np.arange(11) * 10, workers=workers)
+    found = [(inputs.tolist(), targets.tolist()) for inputs, targets in data.prefetch(batches, range(1, 6, 2))]
+    assert found == [([2, 3], [20, 30]), ([6, 7], [60, 70]), ([10], [100])]
+    assert sorted(reads) == [2, 6, 10]
+    assert list(data.prefetch(batches, [])) == []
+
+
+def sizes(batches):
+    return [len(batch) for batch in data.gathered(batches)]
+
+
+def test_gathered_joins_small_batches_and_no_more():
+    assert sizes([np.zeros((n, 2), np.float32) for n in (100, 100, 56, 1, 300, 5)]) == [256, 1, 300, 5]
+    assert sizes([np.zeros((2, 2**20), np.float32)] * 5) == [4, 4, 2]  # 16 MB
+    assert sizes([]) == []
+
+
+def test_gathered_keeps_every_row_in_order():
+    batches = [np.arange(start, start + 7) for start in range(0, 700, 7)]
+    assert np.concatenate(list(data.gathered(batches))).tolist() == list(range(700))
+
+
+def test_gathered_joins_the_parts_of_inputs():
+    batches = [{"ids": np.full((2, 3), i), "pair": (np.full(2, i), np.full((2, 1), -i))} for i in range(3)]
+    (found,) = data.gathered(batches)
+    assert found["ids"][:, 0].tolist() == found["pair"][0].tolist() == [0, 0, 1, 1, 2, 2]
+    assert found["pair"][1].tolist() == [[0], [0], [-1], [-1], [-2], [-2]]
+
+
+def test_gathered_joins_no_batches_of_other_shapes_or_types():
+    batches = [(np.zeros((2, 3)), np.zeros(2)), (np.zeros((2, 4)), np.zeros(2)), (np.zeros((2, 4)), np.zeros(2, np.int8))]
+    assert len(list(data.gathered(batches))) == 3
 
 
 def test_share_of_the_test_part_must_be_a_number():

@@ -36,6 +36,7 @@ class Engine:
     loss: Callable[[], Any]
     weights: Callable[[Any], list[np.ndarray]]
     identity: Callable[[], Any]  # a network that returns its inputs
+    spied: Callable[[list[int]], Any]  # a network and a loss that notes the targets it is given
 
 
 def keras_network():
@@ -54,7 +55,48 @@ def keras_loss():
     return engines.load_framework("keras").losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-ENGINES = {"keras": Engine(keras_network, keras_loss, lambda model: model.get_weights(), keras_identity)}
+def keras_spied(met):
+    keras = engines.load_framework("keras")
+    import tensorflow as tf
+
+    class Spy(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            tf.py_function(lambda ids: met.extend(ids.numpy().ravel().astype(int).tolist()), [y_true], [])
+            return keras.ops.mean(keras.ops.square(y_pred), axis=-1)
+
+    inputs = keras.Input((1,))
+    return keras.Model(inputs, keras.layers.Dense(1)(inputs)), Spy()
+
+
+def torch_network():
+    nn = engines.load_framework("torch").nn
+    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 2))
+
+
+def torch_loss():
+    return engines.load_framework("torch").nn.functional.cross_entropy
+
+
+def torch_weights(model):
+    return [tensor.numpy().copy() for tensor in model.state_dict().values()]
+
+
+def torch_identity():
+    return engines.load_framework("torch").nn.Identity()
+
+
+def torch_spied(met):
+    def loss(outputs, targets):
+        met.extend(targets.tolist())
+        return outputs.square().mean()
+
+    return engines.load_framework("torch").nn.Linear(1, 1), loss
+
+
+ENGINES = {
+    "keras": Engine(keras_network, keras_loss, lambda model: model.get_weights(), keras_identity, keras_spied),
+    "torch": Engine(torch_network, torch_loss, torch_weights, torch_identity, torch_spied),
+}
 
 
 @pytest.fixture(params=sorted(ENGINES))
@@ -165,24 +207,12 @@ def test_one_seed_gives_one_result_and_another_seed_another(name):
 
 def epochs_as_trained(name, workers, epochs=4):
     """Return, epoch by epoch, the sample ids in the order in which the training steps met them."""
-    if name != "keras":
-        raise NotImplementedError("give the engine a way to look into its steps")
-    keras = engines.load_framework("keras")
-    import tensorflow as tf
-
-    met = []
-
-    class Spy(keras.losses.Loss):
-        def call(self, y_true, y_pred):
-            tf.py_function(lambda ids: met.extend(ids.numpy().ravel().astype(int).tolist()), [y_true], [])
-            return keras.ops.mean(keras.ops.square(y_pred), axis=-1)
-
-    inputs = keras.Input((1,))
-    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    met: list[int] = []
+    model, loss = ENGINES[name].spied(met)
     ids = np.arange(N)
     feed = batches_of(ids[:, None].astype(np.float32), ids, workers=workers)
     device = resolve("cpu", name)
-    engines.engine(name).train(model, feed, valid=None, judge=judge, loss=Spy(), epochs=epochs, lr=1e-3, device=device)
+    engines.engine(name).train(model, feed, valid=None, judge=judge, loss=loss, epochs=epochs, lr=1e-3, device=device)
     return [met[i : i + N] for i in range(0, len(met), N)]
 
 
@@ -206,7 +236,7 @@ ON_TORCH = """
 import numpy as np
 from pipelines import engines
 from pipelines.device import resolve
-from tests.pipelines.test_keras_engine import N, batches_of, judge
+from tests.pipelines.test_engines import N, batches_of, judge
 keras = engines.load_framework("keras")
 met = []
 
@@ -353,7 +383,6 @@ def checkpointed(name, path, *, on_epoch=None, workers=1, fingerprint="same", ep
         on_epoch=on_epoch,
         resume=path,
         fingerprint=fingerprint,
-        metrics=[],
     )
     return history, weights(name, model)
 
@@ -553,7 +582,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from tests.pipelines import test_keras_engine as suite
+from tests.pipelines import test_engines as suite
 
 def on_epoch(record):
     print(record["epoch"], flush=True)
@@ -620,7 +649,7 @@ def test_full_disk_while_writing_weights_is_an_os_error(name, run_python, tmp_pa
 import resource
 from pathlib import Path
 from pipelines import engines
-from tests.pipelines.test_keras_engine import network
+from tests.pipelines.test_engines import network
 model = network({name!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
 try:
