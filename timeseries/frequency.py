@@ -6,7 +6,7 @@ weeks, and months, quarters and years by their first, last, first business or la
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipelines.errors import DataError
 
-__all__ = ["Grid", "calendar", "calendar_names", "describe", "family", "find", "infer"]
+__all__ = ["Grid", "calendar", "calendar_names", "describe", "family", "find", "infer", "lasting_cycles"]
 
 _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # the resolutions of pandas, in nanoseconds
 _TICKS = {"h": 3600 * 10**9, "min": 60 * 10**9, **_UNITS}
@@ -338,7 +338,27 @@ def calendar_names(freq: str | None) -> list[str]:
     return [f"{cycle}_{wave}" for cycle in _cycles(freq) for wave in ("sin", "cos")]
 
 
-def calendar(index: pd.Index, freq: str | None = None) -> np.ndarray:
+def lasting_cycles(freq: str | None, context: float, training: float) -> list[str]:
+    """Return the cycles of the calendar that a context does not show by itself: those of which it holds less than two.
+
+    A network that sees two weeks needs nobody to tell it the weekday; being told makes it learn the training part by heart.
+
+    Parameters
+    ----------
+    freq : str or None
+        The frequency.
+    context, training : float
+        Days a context and the training part last; a cycle must have come at least twice in training.
+
+    Examples
+    --------
+    >>> lasting_cycles("D", context=60, training=1500), lasting_cycles("h", context=30, training=365)
+    (['day_of_year'], [])
+    """
+    return [cycle for cycle in _cycles(freq) if context < 2 * _DAYS_OF[cycle] and training >= 2 * _DAYS_OF[cycle]]
+
+
+def calendar(index: pd.Index, freq: str | None = None, cycles: Sequence[str] | None = None) -> np.ndarray:
     """Return sines and cosines of the cycles that suit the frequency, such as hour and weekday, or month.
 
     Parameters
@@ -347,11 +367,13 @@ def calendar(index: pd.Index, freq: str | None = None) -> np.ndarray:
         The stamps, read as local time where they carry a time zone.
     freq : str, optional
         The frequency as `infer` returns it; None infers it. Give the fitted one, so that training and use agree.
+    cycles : sequence of str, optional
+        The cycles wanted, as `lasting_cycles` names them; all by default.
 
     Returns
     -------
     ndarray, float32
-        (stamps, columns), as many columns as `calendar_names(freq)`: none for a RangeIndex.
+        (stamps, columns), two columns a cycle: none for a RangeIndex.
 
     Examples
     --------
@@ -360,10 +382,10 @@ def calendar(index: pd.Index, freq: str | None = None) -> np.ndarray:
     """
     if not isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)):
         return np.empty((len(index), 0), dtype=np.float32)
-    freq = freq or infer(index)
-    columns = np.empty((len(index), len(calendar_names(freq))), dtype=np.float32)
+    chosen = _cycles(freq or infer(index)) if cycles is None else cycles
+    columns = np.empty((len(index), 2 * len(chosen)), dtype=np.float32)
     clock = _clock(index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index)
-    for i, cycle in enumerate(_cycles(freq)):
+    for i, cycle in enumerate(chosen):
         codes, length = _CODES[cycle](clock)
         angle = codes * (2 * np.pi / length)
         columns[:, 2 * i], columns[:, 2 * i + 1] = np.sin(angle), np.cos(angle)
@@ -403,6 +425,14 @@ def _quarter(clock: np.ndarray) -> tuple[np.ndarray, float]:
     return clock.astype("M8[M]").astype(np.int64) % 12 // 3, 4
 
 
+_DAYS_OF = {
+    "time_of_day": 1.0,
+    "weekday": 7.0,
+    "day_of_year": 365.25,
+    "week_of_year": 365.25,
+    "month_of_year": 365.25,
+    "quarter": 365.25,
+}
 _CODES: dict[str, Callable[[np.ndarray], tuple[np.ndarray, float]]] = {
     "time_of_day": _time_of_day,
     "weekday": _weekday,

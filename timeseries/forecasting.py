@@ -1,0 +1,587 @@
+"""`Forecaster`: from time series of any kind to what comes next, with intervals and an honest backtest."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from pipelines import checks, data
+from pipelines.base import Pipeline
+from pipelines.errors import DataError, ParameterError
+from pipelines.progress import Progress, say
+from pipelines.tasks import ForecasterMixin
+
+from . import baselines, blending, intervals
+from .frequency import calendar, lasting_cycles
+from .future import read_future
+from .reading import read
+from .series import Form, Series, future_index
+from .windows import Windows
+
+__all__ = ["Forecaster"]
+
+ARCHITECTURES, CELLS = ("segment", "stacked"), ("lstm", "gru")
+_LONGEST_LOOKBACK = 720
+_SEGMENTS = 15  # the network walks over about so many
+_STEPS_AN_EPOCH = 125
+_PASSES, _FEWEST_STEPS, _MOST_STEPS = 8, 1000, 4000
+_MOST_VALIDATED = 4000  # windows
+_TOGETHER = 512  # windows turned into numbers at once in a backtest
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Series that were read, how they looked, what was noticed, and whether `fit` itself split them off."""
+
+    series: Sequence[Series]
+    form: Form
+    notes: Sequence[str] = field(default=())
+    held_out: bool = False
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    @property
+    def values(self) -> list[np.ndarray]:
+        """The values of each series, (T, C)."""
+        return [one.values for one in self.series]
+
+
+class Forecaster(ForecasterMixin, Pipeline):
+    """Forecast time series with a segment-wise LSTM.
+
+    Parameters
+    ----------
+    horizon : int
+        Rows to forecast.
+    lookback : int or "auto"
+        Rows of context a forecast is made from; "auto" takes a third of the shortest series, at most 720, in whole periods.
+    variables : list, optional
+        The columns to forecast; all numeric ones that are not in `known` by default.
+    known : list, optional
+        Columns known in advance, such as a price or a holiday. Where there are time stamps, the hour, the day of the week, the
+        time of the year and the like are added by themselves.
+    series_id : str, optional
+        The column that names the series in a long DataFrame of many.
+    quantiles : list of float, optional
+        Quantiles to forecast beside the median, such as `[0.1, 0.9]` for a band that holds 80 % of what comes.
+    architecture : str
+        "segment" walks over segments of the context and decodes the whole horizon at once; "stacked" is the textbook network of two
+        layers over single steps.
+    cell : str
+        "lstm" or "gru".
+    units : int
+        Size of the network's state.
+    segment : int or "auto"
+        Rows of a segment; "auto" makes about 15 of the context.
+    epochs : int, optional
+        The most epochs, of at most 125 steps; training stops earlier when the validation loss no longer falls. None takes as many as
+        see every window eight times, but make 1,000 to 4,000 steps.
+    batch_size : int
+        Windows a step.
+    lr : float
+        Highest learning rate.
+    seed : int
+        Of everything random; the same seed gives the same model on a CPU.
+    device : str
+        `"auto"`, `"cpu"`, `"gpu"` or `"gpu:1"`.
+    verbose : int
+        0 writes nothing.
+
+    Attributes
+    ----------
+    lookback_, segment_, period_ : int
+        What was chosen; the period is the season found in the training part, 1 where there is none.
+    form_ : dict
+        How the training series looked: names, frequency, time zone.
+    model_ : torch.nn.Module
+        The network.
+    history_ : list of dict
+        One record an epoch.
+
+    Notes
+    -----
+    Series are a DataFrame with one column a variable and time stamps as its index, a pandas Series, an array `(T,)` or `(T, C)`, a
+    long DataFrame with `series_id`, or a list or dict of such. Forecasts come in the same kind. Missing stamps and values are
+    repaired and counted in `notes_`.
+
+    Each context is taken as differences to its last value, in units of the variable's spread, so a shift of level is never
+    learned by heart. Every number that prepares data comes from the training part; what fills a gap comes from the context alone.
+    The network is trained on the mean absolute error, or on the quantile loss where `quantiles` are asked for. These are then
+    shifted by what the validation part, the last tenth of the series by default, shows to be missing [2]_.
+
+    References
+    ----------
+    .. [1] S. Lin et al., "SegRNN: Segment Recurrent Neural Network for Long-Term Time Series Forecasting", arXiv:2308.11200.
+    .. [2] Y. Romano, E. Patterson, E. Candès, "Conformalized Quantile Regression", NeurIPS 2019; arXiv:1905.03222.
+
+    Examples
+    --------
+    >>> t = np.arange(300.0)
+    >>> model = Forecaster(horizon=12, epochs=3, verbose=0).fit(np.sin(t / 4))
+    >>> model.predict().shape
+    (12,)
+    """
+
+    task: ClassVar[str] = "forecasting"
+    engine: ClassVar[str] = "torch"
+    reader: ClassVar[str] = "series"
+
+    def __init__(
+        self,
+        *,
+        horizon: int = 24,
+        lookback: int | str = "auto",
+        variables: list[str] | None = None,
+        known: list[str] | None = None,
+        series_id: str | None = None,
+        quantiles: list[float] | None = None,
+        architecture: str = "segment",
+        cell: str = "lstm",
+        units: int = 128,
+        segment: int | str = "auto",
+        epochs: int | None = None,
+        batch_size: int = 64,
+        lr: float = 2e-3,
+        seed: int = 0,
+        device: str = "auto",
+        verbose: int = 1,
+    ) -> None:
+        self.horizon = horizon
+        self.lookback = lookback
+        self.variables = variables
+        self.known = known
+        self.series_id = series_id
+        self.quantiles = quantiles
+        self.architecture = architecture
+        self.cell = cell
+        self.units = units
+        self.segment = segment
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.seed = seed
+        self.device = device
+        self.verbose = verbose
+
+    def predict(self, history: Any = None, *, future: Any = None) -> Any:
+        """Forecast the next `horizon` rows.
+
+        Parameters
+        ----------
+        history : series, optional
+            What lies before the forecast, at least `lookback_` rows of each series; by default the end of the training series.
+        future : DataFrame, array, list or dict, optional
+            The columns in `known` for the rows to forecast.
+
+        Returns
+        -------
+        Series, DataFrame, ndarray, list or dict
+            In the kind of `history`: the index goes on, columns keep their names. With `quantiles`, frames have a column such as
+            "load_q0.9" for each after the variable's own, and arrays a last axis with the median first.
+
+        Raises
+        ------
+        DataError
+            If the history is too short or does not fit the training series.
+        """
+        check_is_fitted(self, "model_")
+        panel = self._inspect(history) if history is not None else self._tail()
+        for i, one in enumerate(panel.series):
+            if len(one.values) < self.lookback_:
+                raise DataError(
+                    f"{_named(one, i, panel)} has {len(one.values)} rows, but a forecast needs the last {self.lookback_} before it "
+                    "(lookback). Pass a longer history, or fit with a smaller lookback."
+                )
+        ahead = read_future(future, panel.form, panel.series, self.horizon)
+        tails = [one.tail(self.lookback_) for one in panel.series]
+        tables = [self._known(one, after) for one, after in zip(tails, ahead, strict=True)]
+        windows = self._windows([one.values for one in tails], horizon=0)
+        outputs = self._engine.infer(self.model_, self._inputs(windows, tables, panel), device=self.device_)
+        steps, _ = self._forecasts(windows, np.arange(len(windows)), outputs)
+        point = [one[..., self._median].T for one in steps]
+        if self.quantiles is None:
+            return panel.form.wrap(point, panel.series)
+        places = {level: self._levels.index(level) for level in sorted(self.quantiles)}
+        bands = {level: [one[..., place].T for one in steps] for level, place in places.items()}
+        return panel.form.wrap(point, panel.series, bands)
+
+    # ---------------------------------------------------------------- the three a pipeline supplies
+    def _build(self) -> Any:
+        from . import networks
+
+        common = {
+            "lookback": self.lookback_,
+            "horizon": self.horizon,
+            "units": self.units,
+            "cell": self.cell,
+            "variables": len(self._form.variables),
+            "known": self.known_columns_,
+            "levels": len(self._levels),
+        }
+        if self.architecture == "stacked":
+            return networks.StackedRNN(**common)
+        series = len(self.names_) + 1 if len(self.names_) > 1 else 0
+        return networks.SegmentRNN(segment=self.segment_, series=series, **common)
+
+    def _batches(self, X: Panel, y: Any = None, *, train: bool = False) -> data.Batches:
+        windows = self._windows(X.values)
+        tables = [self._known(one) for one in X.series]
+        stride = 1 if train else max(1, -(-len(windows) // _MOST_VALIDATED))
+        return self._inputs(windows, tables, X, train=train, stride=stride)
+
+    def _inputs(
+        self, windows: Windows, tables: Sequence[np.ndarray], panel: Panel, *, train: bool = False, stride: int = 1
+    ) -> data.Batches:
+        ids = np.array([self._ids.get(one.name, 0) for one in panel.series])
+
+        def read_inputs(rows: np.ndarray) -> dict[str, np.ndarray]:
+            rows = rows * stride
+            contexts = windows.contexts(rows)
+            last, unit = windows.units(rows, contexts)
+            inputs = {"values": ((contexts - last) / unit).astype(np.float32)}
+            if self.known_columns_:
+                inputs["known"] = windows.rows(tables, rows, self.lookback_ + self.horizon)
+            if self._ids:
+                inputs["series"] = ids[windows.places(rows)[0]]
+            return inputs
+
+        return data.Batches(
+            read_inputs,
+            -(-len(windows) // stride),
+            self.batch_size,
+            targets=_Targets(windows, stride) if windows.horizon else None,
+            seed=self.seed if train else None,
+            draw=_STEPS_AN_EPOCH * self.batch_size,
+        )
+
+    # ---------------------------------------------------------------- reading
+    def _check(self) -> None:
+        super()._check()
+        checks.number("horizon", self.horizon, 1, integer=True)
+        for name in ("lookback", "segment"):
+            if getattr(self, name) != "auto":
+                checks.number(name, getattr(self, name), 1, integer=True)
+        checks.number("units", self.units, 2, integer=True)
+        checks.choice("architecture", self.architecture, ARCHITECTURES)
+        checks.choice("cell", self.cell, CELLS)
+        if self.quantiles is not None:
+            if not isinstance(self.quantiles, (list, tuple)) or not self.quantiles:
+                raise ParameterError(f"quantiles must be a list such as [0.1, 0.9], but received {self.quantiles!r}.")
+            for level in self.quantiles:
+                checks.number("quantiles", level, 1e-6, 1 - 1e-6)
+            if len(set(self.quantiles)) < len(self.quantiles):
+                raise ParameterError(f"quantiles names a level twice: {self.quantiles!r}.")
+        for name in ("variables", "known"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, (list, tuple)):
+                raise ParameterError(f"{name} must be a list of columns, but received {value!r}. Write [{value!r}].")
+
+    def _inspect(self, X: Any, *, train: bool = False) -> Panel:
+        like = None if train else self._form
+        panel = Panel(*read(X, variables=self.variables, known=self.known, series_id=self.series_id, like=like))
+        if train:
+            self.form_ = panel.form.to_dict()
+            self.notes_ += panel.notes
+        return panel
+
+    @property
+    def _form(self) -> Form:
+        return Form.from_dict(self.form_)
+
+    @property
+    def _levels(self) -> list[float]:
+        """The quantiles the network forecasts; the median, which is the forecast itself, is always among them."""
+        return sorted({0.5, *(self.quantiles or ())})
+
+    @property
+    def _median(self) -> int:
+        return self._levels.index(0.5)
+
+    @property
+    def _ids(self) -> dict[Any, int]:
+        """Numbers of the series with an embedding of their own; 0 is for any other."""
+        return {name: i for i, name in enumerate(self.names_, 1)} if self.architecture == "segment" and len(self.names_) > 1 else {}
+
+    def _windows(self, values: Sequence[np.ndarray], *, horizon: int | None = None, stride: int = 1) -> Windows:
+        scale = None if self.scale_ is None else np.broadcast_to(self.scale_, (len(values), self.scale_.shape[1]))
+        return Windows(values, self.lookback_, self.horizon if horizon is None else horizon, stride, scale, self.period_)
+
+    def _known(self, series: Series, after: np.ndarray | None = None) -> np.ndarray:
+        """Return what is known in advance of each row of a series, and of those to forecast, where `after` has their columns."""
+        given, index = series.known, series.index
+        if after is not None:
+            given = None if given is None else np.concatenate([given, after])
+            ahead = future_index(series, self.horizon)
+            index = None if index is None else index.append(ahead)
+        rows = len(series.values) + (0 if after is None else self.horizon)
+        parts = [np.zeros((rows, 0), np.float32)]
+        if self.calendar_:
+            if index is None:
+                raise DataError("The model was fitted with time stamps and uses the calendar, so it needs them here, too.")
+            parts.append(calendar(index, self._form.freq, self.calendar_))
+        if given is not None:
+            parts.append(((given - self.known_center_) / self.known_scale_).astype(np.float32))
+        return np.concatenate(parts, axis=1)
+
+    # ---------------------------------------------------------------- learning
+    def _hold_out(self, X: Panel, y: Any, valid: Any) -> tuple[Panel, None, Panel | None]:
+        """Take the end of each series away as the validation part; it keeps `lookback_` rows before it as context."""
+        self.shift_ = np.zeros((len(self._form.variables), self.horizon, len(self._levels)))
+        if valid is not None and (isinstance(valid, bool) or not isinstance(valid, (int, float))):
+            self._plan(X)
+            self._keep_tail(X)
+            valid = valid[0] if isinstance(valid, tuple) and len(valid) == 2 and valid[1] is None else valid
+            return X, None, self._inspect(valid)
+        share = 0.1 if valid is None else float(valid)
+        checks.number("valid", share, 0, 0.9)
+        held = [max(round(len(one.values) * share), self.horizon) if share else 0 for one in X.series]
+        shortest = min(len(one.values) - rows for one, rows in zip(X.series, held, strict=True))
+        if share and shortest < 3 * self.horizon + (0 if self.lookback == "auto" else int(self.lookback)):
+            self.notes_.append("No validation part: the series are too short to split, so the last epoch's weights are kept.")
+            share, held = 0, [0] * len(X)
+        train = Panel([_head(one, len(one.values) - rows) for one, rows in zip(X.series, held, strict=True)], X.form)
+        self._plan(train)
+        self._keep_tail(X)
+        if not share:
+            return train, None, None
+        tails = [one.tail(rows + self.lookback_) for one, rows in zip(X.series, held, strict=True)]
+        return train, None, Panel(tails, X.form, held_out=True)
+
+    def _plan(self, X: Panel) -> None:
+        """Choose period, lookback and segment from the training part."""
+        lengths = [len(one.values) for one in X.series]
+        shortest = int(np.argmin(lengths))
+        self.period_ = baselines.find_period(X.values)
+        self.lookback_ = self._auto_lookback(lengths[shortest]) if self.lookback == "auto" else int(self.lookback)
+        if self.lookback_ < 1 or lengths[shortest] < self.lookback_ + self.horizon:
+            raise DataError(
+                f"{_named(X.series[shortest], shortest, X)} has {lengths[shortest]} rows to learn from, but lookback + horizon are "
+                f"{max(self.lookback_, 1)} + {self.horizon}. Give a longer series, or choose a smaller lookback or horizon."
+            )
+        self.period_ = min(self.period_, self.lookback_)
+        self.segment_ = self._auto_segment() if self.segment == "auto" else min(int(self.segment), self.lookback_)
+        index = X.series[int(np.argmax(lengths))].index
+        self.calendar_ = []
+        if self._form.freq is not None and index is not None:
+            context, training = (_days(index, rows) for rows in (self.lookback_, len(index)))
+            self.calendar_ = lasting_cycles(self._form.freq, context, training)
+
+    def _auto_lookback(self, rows: int) -> int:
+        lookback = min(_LONGEST_LOOKBACK, rows // 3, (rows - self.horizon) // 2)
+        return lookback // self.period_ * self.period_ if lookback >= self.period_ else lookback
+
+    def _auto_segment(self) -> int:
+        target = max(1.0, self.lookback_ / _SEGMENTS)
+        options = range(1, math.ceil(2 * target) + 1)
+        return min(options, key=lambda rows: abs(math.log(rows / target)) + 0.3 * (self.lookback_ % rows > 0))
+
+    def _learn(self, X: Panel, y: Any) -> None:
+        names = [one.name for one in X.series]
+        self.names_ = [] if None in names else names
+        self.scale_ = baselines.spread(X.values[0])[None] if len(X) == 1 else None
+        self.naive_error_ = np.stack([baselines.naive_error(one, self.period_) for one in X.values])
+        known = [one.known for one in X.series if one.known is not None]
+        columns = len(self._form.known)
+        self.known_center_ = np.concatenate(known).mean(axis=0) if known else np.zeros(columns)
+        self.known_scale_ = baselines.spread(np.concatenate(known)) if known else np.ones(columns)
+        self.known_columns_ = self._known(X.series[0].tail(1)).shape[1]
+        self.linear_, self.linear_penalty_ = baselines.fit_linear_map(self._windows(X.values), self.seed)
+        self.blend_ = {"network": 1.0}
+
+    def _train(self, X: Panel, y: Any, valid: Panel | None, resume: Path | None) -> list[dict[str, Any]]:
+        from .networks import PinballLoss
+
+        batches = self._batches(X, train=True)
+        valid_set = None if valid is None else self._batches(valid)
+        if valid_set is not None and not valid_set.n:
+            needed = f"lookback + horizon = {self.lookback_} + {self.horizon} rows"
+            raise DataError(f"No series of the validation part has {needed}. Put the rows before it in front, as context.")
+        epochs = self.epochs or self._auto_epochs(batches)
+        say(f"training on {batches.n} windows of {self.lookback_} + {self.horizon} rows, {self.device_.name}", self.verbose)
+        with Progress(epochs, len(batches), verbose=self.verbose) as progress:
+            history = self._engine.train(
+                self.model_,
+                batches,
+                valid=valid_set,
+                judge=self._judge,
+                loss=PinballLoss(self._levels),
+                epochs=epochs,
+                lr=self.lr,
+                device=self.device_,
+                on_epoch=progress.epoch,
+                on_step=progress.step if progress.live else None,
+                patience=max(3, epochs // 4),
+                seed=self.seed,
+                resume=None if resume is None else resume / "forecaster.npz",
+                fingerprint="" if resume is None else self._fingerprint(X, valid),
+            )
+        if valid is not None and valid_set is not None:
+            self._settle(X, valid, valid_set)
+        return history
+
+    def _settle(self, X: Panel, valid: Panel, valid_set: data.Batches) -> None:
+        """Learn from the validation part what the network leaves open: its share in the forecast, and the width of intervals."""
+        truth = valid_set.targets[:]
+        outputs = self._engine.infer(self.model_, valid_set, device=self.device_)
+        simple = self._simple(np.concatenate([valid_set[i][0]["values"] for i in range(len(valid_set))]))
+        self.blend_ = blending.weights({"network": outputs[..., self._median], **simple}, truth, self.seed)
+        shares = ", ".join(f"{share:.0%} {name}" for name, share in self.blend_.items())
+        self.notes_.append(f"The forecast is {shares}, as was best on the validation part.")
+        if self.quantiles is not None:
+            self.shift_ = intervals.shifts(self._blended(outputs, simple), truth, self._levels)
+        if valid.held_out:  # the closed form is quick: let it have the latest rows, too
+            values = [*X.values, *valid.values]
+            self.linear_, _ = baselines.fit_linear_map(self._windows(values), self.seed, self.linear_penalty_)
+
+    def _auto_epochs(self, batches: data.Batches) -> int:
+        """Return as many epochs as see every window eight times, within 1,000 and 4,000 steps."""
+        steps = min(max(_PASSES * batches.n / self.batch_size, _FEWEST_STEPS), _MOST_STEPS)
+        return min(100, math.ceil(steps / len(batches)))
+
+    def _judge(self, outputs: np.ndarray, targets: Any) -> dict[str, float]:
+        truth = targets[:]
+        error = np.abs(truth - outputs[..., self._median])
+        return {"val_loss": intervals.pinball(outputs, truth, self._levels), "val_mae": float(np.nanmean(error))}
+
+    def _fingerprint(self, *panels: Panel | None) -> str:
+        """Identify parameters and series, so that a checkpoint is never continued with others."""
+        params = {k: v for k, v in self.get_params().items() if k not in ("device", "verbose")}
+        digest = hashlib.sha256(json.dumps([params, self.form_], sort_keys=True, default=str).encode())
+        for one in (one for panel in panels if panel is not None for one in panel.series):
+            digest.update(np.ascontiguousarray(one.values).tobytes())
+            digest.update(b"" if one.known is None else np.ascontiguousarray(one.known).tobytes())
+        return digest.hexdigest()
+
+    # ---------------------------------------------------------------- the end of the training series
+    def _keep_tail(self, X: Panel) -> None:
+        """Keep the end of each training series, from which `predict()` goes on."""
+        tails = [one.tail(self.lookback_) for one in X.series]
+        self.tail_facts_ = [one.facts() for one in tails]
+        self.tail_ = np.stack([one.values for one in tails]).astype(np.float64)
+        if tails[0].known is not None:
+            self.tail_known_ = np.stack([one.known for one in tails if one.known is not None])
+
+    def _tail(self) -> Panel:
+        known = self.tail_known_ if self._form.known else [None] * len(self.tail_)
+        rows = zip(self.tail_facts_, self.tail_, known, strict=True)
+        return Panel([Series.from_facts(facts, values, given) for facts, values, given in rows], self._form)
+
+    # ---------------------------------------------------------------- outputs
+    def _forecasts(self, windows: Windows, rows: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Turn the network's outputs into values (n, C, horizon, levels), and give the simple forecasts (n, C, horizon) beside them."""
+        contexts = windows.contexts(rows)
+        last, unit = windows.units(rows, contexts)
+        simple = self._simple((contexts - last) / unit)
+        levels = self._blended(outputs, simple)
+        if self.quantiles is not None:
+            levels = intervals.ordered(levels + self.shift_, self._median)
+        return levels * unit[..., None] + last[..., None], {name: said * unit + last for name, said in simple.items()}
+
+    def _simple(self, contexts: np.ndarray) -> dict[str, np.ndarray]:
+        return baselines.all_of(contexts, self.horizon, self.period_, self.linear_)
+
+    def _blended(self, outputs: np.ndarray, simple: dict[str, np.ndarray]) -> np.ndarray:
+        """Mix the network's median with the simple forecasts; its quantiles move along."""
+        outputs = outputs.astype(np.float64)
+        if list(self.blend_) == ["network"]:
+            return outputs
+        median = outputs[..., self._median]
+        return outputs + (blending.blended({"network": median, **simple}, self.blend_) - median)[..., None]
+
+    def _backtest(self, panel: Panel, stride: int, groups: Any) -> dict[str, Any]:
+        """Forecast from every window, and return what `metrics.forecasting` takes."""
+        windows = self._windows(panel.values, stride=stride)
+        if not len(windows):
+            longest = max(len(one.values) for one in panel.series)
+            raise DataError(
+                f"No series has room for a forecast: the longest has {longest} rows, but lookback + horizon are "
+                f"{self.lookback_} + {self.horizon}. Put the rows before it in front, as context."
+            )
+        tables = [self._known(one) for one in panel.series]
+        outputs = self._engine.infer(self.model_, self._inputs(windows, tables, panel), device=self.device_)
+        shape = (len(windows), self.horizon, outputs.shape[1])
+        truth, point = np.empty(shape), np.empty(shape)
+        bands = {level: np.empty(shape) for level in sorted(self.quantiles or ())}
+        simple: dict[str, np.ndarray] = {}
+        for start in range(0, len(windows), _TOGETHER):
+            rows = np.arange(start, min(start + _TOGETHER, len(windows)))
+            steps, beside = self._forecasts(windows, rows, outputs[rows])
+            truth[rows] = windows.truth(rows).swapaxes(1, 2)
+            point[rows] = steps[..., self._median].swapaxes(1, 2)
+            for level, band in bands.items():
+                band[rows] = steps[..., self._levels.index(level)].swapaxes(1, 2)
+            for name, said in beside.items():
+                simple.setdefault(name, np.empty(shape))[rows] = said.swapaxes(1, 2)
+        series, first = windows.places(np.arange(len(windows)))
+        return {
+            "y_true": truth,
+            "y_pred": point,
+            "variables": list(panel.form.variables),
+            "quantiles": bands or None,
+            "scale": self._naive_errors(panel)[series],
+            "baselines": simple,
+            "groups": self._groups(panel, groups, series),
+            "times": self._times(panel, series, first + self.lookback_),
+        }
+
+    def _naive_errors(self, panel: Panel) -> np.ndarray:
+        """Return the unit of MASE of each series: that of its training part, or of its first context where it is new."""
+        known = {name: row for name, row in zip(self.names_, self.naive_error_, strict=False)}
+        if len(panel) == 1 and len(self.naive_error_) == 1:
+            return self.naive_error_
+        return np.stack(
+            [known.get(one.name, baselines.naive_error(one.values[: self.lookback_], self.period_)) for one in panel.series]
+        )
+
+    def _groups(self, panel: Panel, groups: Any, series: np.ndarray) -> Any:
+        if groups is not None:
+            if isinstance(groups, (str, bytes)) or len(groups) != len(panel):
+                raise DataError(f"groups must have one name a series ({len(panel)}), but received {groups!r}.")
+            return [groups[i] for i in series]
+        names = [one.name if one.name is not None else f"series {i}" for i, one in enumerate(panel.series)]
+        return [names[i] for i in series] if len(panel) > 1 else None
+
+    def _times(self, panel: Panel, series: np.ndarray, rows: np.ndarray) -> Any:
+        """Return the stamp, or the row, of each window's first forecast."""
+        if any(one.index is None for one in panel.series):
+            return rows.tolist()
+        return [panel.series[s].index[row] for s, row in zip(series, rows, strict=True)]  # type: ignore[index]
+
+
+class _Targets:
+    """What came after each window, in its own unit, when it is asked for."""
+
+    def __init__(self, windows: Windows, stride: int) -> None:
+        self.windows, self.stride = windows, stride
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        if isinstance(rows, slice):
+            rows = np.arange(-(-len(self.windows) // self.stride))[rows]
+        return self.windows.normalised(rows * self.stride)[1]
+
+
+def _named(series: Series, place: int, panel: Panel) -> str:
+    if series.name is not None:
+        return f"Series {series.name!r}"
+    return f"Series {place}" if len(panel) > 1 else "The series"
+
+
+def _head(series: Series, rows: int) -> Series:
+    """Return the first rows of a series as views."""
+    index = None if series.index is None else series.index[:rows]
+    return replace(series, values=series.values[:rows], index=index, known=None if series.known is None else series.known[:rows])
+
+
+def _days(index: pd.Index, rows: int) -> float:
+    """Return how long the first `rows` rows last."""
+    ends = index[[0, rows - 1]]
+    stamps = ends.to_timestamp() if isinstance(ends, pd.PeriodIndex) else ends
+    return (stamps[1] - stamps[0]) / pd.Timedelta(days=1)
