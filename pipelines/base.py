@@ -251,10 +251,16 @@ class Pipeline(BaseEstimator):
     def _engine(self) -> "ModuleType":
         return engines.engine(self.engine)
 
+    @classmethod
+    def _resolve(cls, device: str) -> devices.Device:
+        """Resolve a device; a framework that is missing is named with the extra of the task's domain."""
+        engines.load_framework(cls.engine, extra=registry.TASKS.get(cls.task, "").partition(".")[0] or None)
+        return devices.resolve(device, cls.engine)
+
     def _fit(self, X: Any, y: Any, valid: Any, resume: Path | None) -> None:
         self._check()
         self.notes_: list[str] = []
-        self.device_ = devices.resolve(self.device, self.engine)
+        self.device_ = self._resolve(self.device)
         with devices.seeded(self.seed, self.engine), self.device_.scope():
             X = self._inspect(X, train=True)
             X, y, valid = self._hold_out(X, y, valid)
@@ -290,7 +296,7 @@ class Pipeline(BaseEstimator):
 
     @classmethod
     def _restore(cls, manifest: dict[str, Any], arrays: dict[str, np.ndarray], weights: Path, report: Any, where: str) -> Self:
-        device = devices.resolve(where, cls.engine)  # a device that is not there is no fault of the folder
+        device = cls._resolve(where)  # a device that is not there is no fault of the folder
         try:
             self = cls(**{**manifest["params"], "device": where})
             self.device_ = device

@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import json
+import math
 import subprocess
 import sys
 import types
@@ -13,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, data, registry, store
+from . import checks, cli_data, registry, store
 from .errors import DataError, DeviceError, FormatError, ParameterError
 
 __all__ = ["main"]
 
-_OWN = ("data", "x", "y", "group", "test", "out", "resume", "report", "device")
+_OWN = ("data", *(name for reader in cli_data.READERS.values() for name in reader.options), "test", "out", "resume", "report")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,10 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--resume", help="a folder for checkpoints; the same call goes on from there after a crash")
     _add_data(fit)
 
-    predict = command("predict", _predict, "predict files, or all files of a folder, with a saved pipeline")
+    predict = command("predict", _predict, "predict files, or what comes after a time series, with a saved pipeline")
     predict.add_argument("model", help="a saved folder")
-    predict.add_argument("inputs", nargs="+", help="files or folders")
+    predict.add_argument("inputs", nargs="*", help="files or folders; a table of time series, by default those of the training")
     predict.add_argument("--device", default="auto")
+    predict.add_argument("--future", help="a table with the columns known in advance, for the rows to forecast")
+    _add_reader(predict, cli_data.TimeSeries)
 
     evaluate = command("evaluate", _evaluate, "compare a saved pipeline's predictions with the truth")
     evaluate.add_argument("model", help="a saved folder")
@@ -99,10 +102,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="a folder with one sub-folder per class, or a table (csv, tsv, json, …)")
-    parser.add_argument("--x", help="a table's column with the samples")
-    parser.add_argument("--y", help="a table's column with the labels")
-    parser.add_argument("--group", help="a table's column (patient, speaker) that is kept on one side of the split")
     parser.add_argument("--report", help="also write the report to a .html, .json, .md or .csv file")
+    for reader in (cli_data.Samples, cli_data.TimeSeries):
+        _add_reader(parser, reader)
+
+
+def _add_reader(parser: argparse.ArgumentParser, reader: Any) -> None:
+    group = parser.add_argument_group(f"for {reader.about}")
+    for name, text in reader.options.items():
+        group.add_argument(f"--{name}", help=text)
 
 
 # ---------------------------------------------------------------- commands
@@ -131,24 +139,15 @@ def _fit(arguments: argparse.Namespace, rest: list[str]) -> None:
     cls = registry.pipeline_class(arguments.task)
     model = cls(**_options(cls, rest))
     store.check_target(arguments.out)  # before an hour of training, not after it
-    X, y, groups = _read(arguments)
-    group_of = dict(zip(X, groups, strict=True)) if groups else {}
-    held = valid = None
-    if arguments.test:
-        X, X_test, y, y_test = data.split(X, y, test=arguments.test, groups=groups, seed=model.seed)
-        held = (X_test, y_test)
-    if groups and len({group_of[x] for x in X}) > 1:  # groups stay whole in the validation part, too
-        left = [group_of[x] for x in X]
-        X, X_valid, y, y_valid = data.split(X, y, test=0.1, groups=left, seed=model.seed)
-        valid = (X_valid, y_valid)
-    model.fit(X, y, valid=valid, resume=arguments.resume)
+    parts = cli_data.reader_of(cls, arguments).parts(model, arguments)
+    model.fit(parts.X, parts.y, valid=parts.valid, resume=arguments.resume)
     result: dict[str, Any] = {"task": arguments.task, "history": model.history_, "notes": model.notes_}
-    if held:
-        report = model.evaluate(*held)
+    if parts.held:
+        report = model.evaluate(*parts.held(model))
         _log(str(report))
         result["report"] = report.to_dict()
     result["model"] = str(model.save(arguments.out))
-    if held and arguments.report:  # after the model, which a mistyped path must not cost
+    if parts.held and arguments.report:  # after the model, which a mistyped path must not cost
         report.save(arguments.report)
     _print(result)
 
@@ -157,25 +156,14 @@ def _predict(arguments: argparse.Namespace, rest: list[str]) -> None:
     from .base import load
 
     model = load(arguments.model, device=arguments.device)
-    X = [file for path in arguments.inputs for file in _expand(Path(path))]
-    if not hasattr(model, "predict_proba"):
-        _print([{"sample": x, "prediction": p} for x, p in zip(X, model.predict(X), strict=True)])
-        return
-    proba = model.predict_proba(X)
-    names = [str(label) for label in model.classes_.tolist()]
-    chosen = model.decide(proba)
-    rows = [
-        {"sample": x, "prediction": p, "proba": {name: round(float(v), 6) for name, v in zip(names, row, strict=True)}}
-        for x, p, row in zip(X, chosen, proba, strict=True)
-    ]
-    _print(rows)
+    _print(cli_data.reader_of(model, arguments).predictions(model, arguments))
 
 
 def _evaluate(arguments: argparse.Namespace, rest: list[str]) -> None:
     from .base import load
 
-    X, y, groups = _read(arguments)
-    report = load(arguments.model, device=arguments.device).evaluate(X, y, groups=groups)
+    model = load(arguments.model, device=arguments.device)
+    report = model.evaluate(**cli_data.reader_of(model, arguments).truth(model, arguments))
     _log(str(report))
     if arguments.report:
         report.save(arguments.report)
@@ -188,26 +176,37 @@ def _demo(arguments: argparse.Namespace, rest: list[str]) -> int:
         return 0
     make, out = registry.demo(arguments.name), Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    model, X, y, files = make(out)
+    model, X, y, inputs = make(out)
     report = model.evaluate(X, y)
     sys.stdout.write(f"{report}\n\n")
     report.save(out / "report.html")
-    model.save(out / "model")
-    expected = np.asarray(model.predict(files)).tolist()
+    words = ["predict", str(model.save(out / "model")), *inputs]
+    wanted = _parser().parse_args(words)
+    expected = json.loads(_json(cli_data.reader_of(model, wanted).predictions(model, wanted)))
     _log("predicting again from the saved folder, in a fresh process")
-    command = [sys.executable, "-m", "pipelines", "predict", str(out / "model"), *files]
-    fresh = subprocess.run(command, capture_output=True, text=True, check=False)
+    fresh = subprocess.run([sys.executable, "-m", "pipelines", *words], capture_output=True, text=True, check=False)
     if fresh.returncode:
         _log(fresh.stderr)
         return 1
-    predicted = [row["prediction"] for row in json.loads(fresh.stdout)]
+    found = json.loads(fresh.stdout)
     sys.stdout.write(f"report   {out / 'report.html'}\nmodel    {out / 'model'}/\n")
-    for file, label in zip(files, predicted, strict=True):
-        sys.stdout.write(f"predict  {file} -> {label}\n")
-    if predicted != expected:
-        _log(f"error: the loaded model predicts {predicted}, the trained one {expected}")
+    for row in found[:10]:
+        sys.stdout.write(f"predict  {', '.join(f'{key} {value}' for key, value in row.items() if key != 'proba')}\n")
+    if not _alike(found, expected):
+        _log(f"error: the loaded model predicts {found}, the trained one {expected}")
         return 1
     return 0
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Compare what JSON holds, numbers up to rounding."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(value, other[key]) for key, value in one.items())
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-5)
+    return bool(one == other)
 
 
 def _doctor(arguments: argparse.Namespace, rest: list[str]) -> None:
@@ -241,7 +240,8 @@ def _options(cls: type, rest: list[str]) -> dict[str, Any]:
 
 def _value(name: str, text: str, annotation: Any) -> Any:
     union = isinstance(annotation, types.UnionType)
-    kinds = [typing.get_origin(kind) or kind for kind in (typing.get_args(annotation) if union else (annotation,))]
+    parts = typing.get_args(annotation) if union else (annotation,)
+    kinds = [typing.get_origin(kind) or kind for kind in parts]
     if type(None) in kinds and text.lower() in ("none", "null"):
         return None
     if bool in kinds and text.lower() in ("true", "false"):
@@ -259,25 +259,13 @@ def _value(name: str, text: str, annotation: Any) -> Any:
             raise ParameterError(f"{name} {text!r} is not valid JSON: {error}") from error
     if str in kinds:
         return text
+    if list in kinds:
+        (element,) = typing.get_args(parts[kinds.index(list)])
+        return [_value(name, part, element) for part in text.split(",")]
     raise ParameterError(f"{name} {text!r} does not fit; expected {annotation}.")
 
 
-# ---------------------------------------------------------------- input and output
-def _read(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
-    path = Path(arguments.data)
-    if path.is_dir():
-        return *data.folder(path), None
-    if not arguments.x or not arguments.y:
-        raise ParameterError(f"{path} is read as a table, which needs --x COLUMN and --y COLUMN.")
-    X, y = data.table(path, x=arguments.x, y=arguments.y)
-    groups = data.table(path, x=arguments.group)[0] if arguments.group else None
-    return X, y, groups
-
-
-def _expand(path: Path) -> list[str]:
-    return data.files(path) if path.is_dir() else [str(path)]
-
-
+# ---------------------------------------------------------------- output
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
@@ -286,8 +274,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, default=_plain)
+
+
 def _print(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
+    sys.stdout.write(_json(value) + "\n")
 
 
 def _log(line: str) -> None:

@@ -9,11 +9,13 @@ from .errors import ParameterError
 __all__ = ["DEMOS", "TASKS", "available", "create", "demo", "pipeline_class"]
 
 TASKS = {
+    "forecasting": "timeseries.forecasting:Forecaster",
     "image-classification": "vision.classification:ImageClassifier",
 }
 
 DEMOS = {
     "digits": "vision.demo:digits",
+    "co2": "timeseries.demo:co2",
 }
 
 

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -13,9 +14,12 @@ class Case:
     """What the contract suite needs to know of a task."""
 
     params: dict[str, Any]  # small: a fit takes seconds
-    data: Callable[[], tuple[Any, Any]]
+    data: Callable[[], tuple[Any, Any]]  # X, and y or None
     unreadable: Any  # a sample that cannot be decoded
-    unknown: Any = None  # a label that is not in the data
+    unknown: Any = None  # a label that is not in the data; None where there are no labels
+    sample: str = "sample"  # what messages call a sample
+    no_input: str = "sequence"  # what messages say of an X that is none at all
+    judged: Callable[[Any], int] = len  # how many results a report counts
     grid: dict[str, list[Any]] = field(default_factory=dict)  # for GridSearchCV
 
 
@@ -27,7 +31,26 @@ def _digits() -> tuple[list[np.ndarray], list[str]]:
     return list(bunch.images[:90]), [f"digit {label}" for label in bunch.target[:90]]
 
 
+@cache
+def _sea_temperatures() -> tuple[list[pd.Series], None]:
+    """Cut the 61 years of monthly sea temperatures off Peru into twelve series."""
+    from statsmodels.datasets import elnino
+
+    years = elnino.load_pandas().data.set_index("YEAR")
+    months = pd.Series(years.to_numpy().ravel(), pd.date_range("1950-01-01", periods=years.size, freq="MS"))
+    return [months[start : start + 61] for start in range(0, len(months), 61)], None
+
+
 CASES = {
+    "forecasting": Case(
+        params={"horizon": 4, "lookback": 12, "units": 8, "epochs": 2, "batch_size": 16, "verbose": 0},
+        data=_sea_temperatures,
+        unreadable="no-such-file.csv",
+        sample="series",
+        no_input="is no time series",
+        judged=lambda X: sum(len(series) - 12 - 4 + 1 for series in X),
+        grid={"epochs": [1, 2]},
+    ),
     "image-classification": Case(
         params={"epochs": 2, "batch_size": 16, "verbose": 0},
         data=_digits,

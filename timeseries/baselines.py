@@ -149,7 +149,9 @@ def find_period(values: Sequence[np.ndarray]) -> int:
     >>> find_period([months[:, None]])
     7
     """
-    chosen = values if len(values) <= _MOST_SERIES else [values[i] for i in np.linspace(0, len(values) - 1, _MOST_SERIES, dtype=int)]
+    chosen = (
+        values if len(values) <= _MOST_SERIES else [values[i] for i in np.linspace(0, len(values) - 1, _MOST_SERIES, dtype=int)]
+    )
     lags = min(_LONGEST_PERIOD, max(len(series) for series in chosen) // 3)
     if lags < 3:
         return 1

@@ -33,6 +33,7 @@ _SEGMENTS = 15  # the network walks over about so many
 _STEPS_AN_EPOCH = 125
 _PASSES, _FEWEST_STEPS, _MOST_STEPS = 8, 1000, 4000
 _MOST_VALIDATED = 4000  # windows
+_MOST_SETTLED = 2000  # windows of the history whose forecasts, settled meanwhile, set the width of the next one's intervals
 _TOGETHER = 512  # windows turned into numbers at once in a backtest
 
 
@@ -114,8 +115,10 @@ class Forecaster(ForecasterMixin, Pipeline):
 
     Each context is taken as differences to its last value, in units of the variable's spread, so a shift of level is never
     learned by heart. Every number that prepares data comes from the training part; what fills a gap comes from the context alone.
-    The network is trained on the mean absolute error, or on the quantile loss where `quantiles` are asked for. These are then
-    shifted by what the validation part, the last tenth of the series by default, shows to be missing [2]_.
+    The network is trained on the mean absolute error, or on the quantile loss where `quantiles` are asked for. The validation part,
+    the last tenth of each series by default, then decides how much of the forecast is the network's and how much that of the simple
+    methods every report shows, and what quantiles need to be shifted by [2]_. In use, intervals grow and shrink with the share of
+    the truth that they missed lately.
 
     References
     ----------
@@ -178,6 +181,7 @@ class Forecaster(ForecasterMixin, Pipeline):
         ----------
         history : series, optional
             What lies before the forecast, at least `lookback_` rows of each series; by default the end of the training series.
+            Rows before that are of use to intervals: their width then follows how well the latest forecasts would have done.
         future : DataFrame, array, list or dict, optional
             The columns in `known` for the rows to forecast.
 
@@ -206,12 +210,24 @@ class Forecaster(ForecasterMixin, Pipeline):
         windows = self._windows([one.values for one in tails], horizon=0)
         outputs = self._engine.infer(self.model_, self._inputs(windows, tables, panel), device=self.device_)
         steps, _ = self._forecasts(windows, np.arange(len(windows)), outputs)
-        point = [one[..., self._median].T for one in steps]
+        steps = steps.transpose(0, 2, 1, 3)
+        point = list(steps[..., self._median])
         if self.quantiles is None:
             return panel.form.wrap(point, panel.series)
-        places = {level: self._levels.index(level) for level in sorted(self.quantiles)}
-        bands = {level: [one[..., place].T for one in steps] for level, place in places.items()}
+        steps = intervals.widened(steps, self._widths(panel)[:, None], self._levels)
+        bands = {level: list(steps[..., self._levels.index(level)]) for level in sorted(self.quantiles)}
         return panel.form.wrap(point, panel.series, bands)
+
+    def _widths(self, panel: Panel) -> np.ndarray:
+        """Return the factors that forecasts already settled within the history call for, (series, 1, C, levels), as logarithms."""
+        widths = np.zeros((len(panel), len(self._form.variables), len(self._levels)))
+        rows = self.lookback_ + self.horizon
+        chosen = [i for i, one in enumerate(panel.series) if len(one.values) >= rows]
+        if chosen:
+            recent = Panel([panel.series[i].tail(rows + _MOST_SETTLED) for i in chosen], panel.form)
+            windows = self._windows(recent.values)
+            widths[chosen] = self._backtested(recent, windows)[3]
+        return widths
 
     # ---------------------------------------------------------------- the three a pipeline supplies
     def _build(self) -> Any:
@@ -308,7 +324,9 @@ class Forecaster(ForecasterMixin, Pipeline):
     @property
     def _ids(self) -> dict[Any, int]:
         """Numbers of the series with an embedding of their own; 0 is for any other."""
-        return {name: i for i, name in enumerate(self.names_, 1)} if self.architecture == "segment" and len(self.names_) > 1 else {}
+        return (
+            {name: i for i, name in enumerate(self.names_, 1)} if self.architecture == "segment" and len(self.names_) > 1 else {}
+        )
 
     def _windows(self, values: Sequence[np.ndarray], *, horizon: int | None = None, stride: int = 1) -> Windows:
         scale = None if self.scale_ is None else np.broadcast_to(self.scale_, (len(values), self.scale_.shape[1]))
@@ -505,32 +523,39 @@ class Forecaster(ForecasterMixin, Pipeline):
                 f"No series has room for a forecast: the longest has {longest} rows, but lookback + horizon are "
                 f"{self.lookback_} + {self.horizon}. Put the rows before it in front, as context."
             )
-        tables = [self._known(one) for one in panel.series]
-        outputs = self._engine.infer(self.model_, self._inputs(windows, tables, panel), device=self.device_)
-        shape = (len(windows), self.horizon, outputs.shape[1])
-        truth, point = np.empty(shape), np.empty(shape)
-        bands = {level: np.empty(shape) for level in sorted(self.quantiles or ())}
-        simple: dict[str, np.ndarray] = {}
-        for start in range(0, len(windows), _TOGETHER):
-            rows = np.arange(start, min(start + _TOGETHER, len(windows)))
-            steps, beside = self._forecasts(windows, rows, outputs[rows])
-            truth[rows] = windows.truth(rows).swapaxes(1, 2)
-            point[rows] = steps[..., self._median].swapaxes(1, 2)
-            for level, band in bands.items():
-                band[rows] = steps[..., self._levels.index(level)].swapaxes(1, 2)
-            for name, said in beside.items():
-                simple.setdefault(name, np.empty(shape))[rows] = said.swapaxes(1, 2)
+        forecasts, truth, simple, _ = self._backtested(panel, windows)
         series, first = windows.places(np.arange(len(windows)))
         return {
             "y_true": truth,
-            "y_pred": point,
+            "y_pred": forecasts[..., self._median],
             "variables": list(panel.form.variables),
-            "quantiles": bands or None,
+            "quantiles": {q: forecasts[..., self._levels.index(q)] for q in self.quantiles} if self.quantiles else None,
             "scale": self._naive_errors(panel)[series],
             "baselines": simple,
             "groups": self._groups(panel, groups, series),
             "times": self._times(panel, series, first + self.lookback_),
         }
+
+    def _backtested(
+        self, panel: Panel, windows: Windows
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
+        """Return forecasts (n, horizon, C, levels), truth and simple forecasts (n, horizon, C), and the widths that follow."""
+        tables = [self._known(one) for one in panel.series]
+        outputs = self._engine.infer(self.model_, self._inputs(windows, tables, panel), device=self.device_)
+        n, variables, horizon, levels = outputs.shape
+        forecasts, truth = np.empty((n, horizon, variables, levels)), np.empty((n, horizon, variables))
+        simple: dict[str, np.ndarray] = {}
+        for start in range(0, n, _TOGETHER):
+            rows = np.arange(start, min(start + _TOGETHER, n))
+            steps, beside = self._forecasts(windows, rows, outputs[rows])
+            forecasts[rows], truth[rows] = steps.swapaxes(1, 2), windows.truth(rows).swapaxes(1, 2)
+            for name, said in beside.items():
+                simple.setdefault(name, np.empty_like(truth))[rows] = said.swapaxes(1, 2)
+        if self.quantiles is None:
+            return forecasts, truth, simple, None
+        series = windows.places(np.arange(n))[0]
+        forecasts, widths = intervals.adapted(forecasts, truth, self._levels, series, windows.stride)
+        return forecasts, truth, simple, widths
 
     def _naive_errors(self, panel: Panel) -> np.ndarray:
         """Return the unit of MASE of each series: that of its training part, or of its first context where it is new."""

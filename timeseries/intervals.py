@@ -1,10 +1,12 @@
-"""Quantile forecasts: their loss, their order, and the shift that brings them to what they promise."""
+"""Quantile forecasts: their loss, their order, and what brings them to what they promise, before use and while in use."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["ordered", "pinball", "shifts"]
+__all__ = ["adapted", "ordered", "pinball", "shifts", "widened"]
+
+_FASTEST = 0.05  # the most a width follows one row
 
 
 def pinball(outputs: np.ndarray, truth: np.ndarray, levels: Sequence[float]) -> float:
@@ -58,3 +60,79 @@ def shifts(outputs: np.ndarray, truth: np.ndarray, levels: Sequence[float]) -> n
         if level != 0.5:
             found[..., k] = np.nan_to_num(np.nanquantile(truth - outputs[..., k], level, axis=0))
     return found
+
+
+def adapted(
+    forecasts: np.ndarray, truth: np.ndarray, levels: Sequence[float], series: np.ndarray, stride: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Let each quantile's distance to the median follow how often the truth lay beyond it in forecasts already settled [1]_.
+
+    A forecast counts from the moment its last step has come, never earlier, so an interval knows nothing of its own future.
+
+    Parameters
+    ----------
+    forecasts : ndarray, (n, horizon, C, levels)
+        Quantiles, the median among them. Windows of a series follow each other in time.
+    truth : ndarray, (n, horizon, C)
+        What came, NaN where it is missing.
+    levels : sequence of float
+        The quantiles, ascending.
+    series : ndarray, (n,)
+        The series of each window, counted from 0, all windows of one together.
+    stride : int
+        Rows from one window to the next.
+
+    Returns
+    -------
+    forecasts : ndarray
+        The quantiles, nearer to the median or further away.
+    widths : ndarray, (series, C, levels)
+        Logarithm of the factor for the forecast that follows each series.
+
+    References
+    ----------
+    .. [1] I. Gibbs and E. Candès, "Adaptive Conformal Inference Under Distribution Shift", NeurIPS 2021; A. Angelopoulos, E. Candès
+       and R. Tibshirani, "Conformal PID Control for Time Series Prediction", NeurIPS 2023 (the tracker of scores).
+
+    Examples
+    --------
+    >>> wide = np.tile([0.0, 5.0], (400, 1, 1, 1))
+    >>> forecasts, widths = adapted(wide, np.zeros((400, 1, 1)), [0.5, 0.9], np.zeros(400, dtype=int), stride=1)
+    >>> bool(forecasts[-1, 0, 0, 1] < 1)
+    True
+    """
+    horizon, variables = truth.shape[1:]
+    delay, rate = -(-horizon // stride), min(_FASTEST, 1 / horizon) * stride
+    found, q = np.empty_like(forecasts), np.asarray(levels)
+    widths = np.zeros((int(series.max(initial=-1)) + 1, variables, len(q)))
+    for s, width in enumerate(widths):
+        windows = np.flatnonzero(series == s)
+        changes = np.empty((len(windows), variables, len(q)))
+        for i, w in enumerate(windows):
+            if i >= delay:
+                width += rate * changes[i - delay]
+            found[w] = widened(forecasts[w], width, levels)
+            changes[i] = _surprise(found[w], truth[w], q)
+        width += rate * changes[max(len(windows) - delay, 0) :].sum(axis=0)
+    return found, widths
+
+
+def widened(forecasts: np.ndarray, width: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Multiply each quantile's distance to the median by `exp(width)`, (..., C, levels); none may cross another.
+
+    Examples
+    --------
+    >>> widened(np.array([[1.0, 3.0]]), np.log([[1.0, 0.5]]), [0.5, 0.9])
+    array([[1., 2.]])
+    """
+    median = list(levels).index(0.5)
+    middle = forecasts[..., median : median + 1]
+    return ordered(middle + (forecasts - middle) * np.exp(width), median)
+
+
+def _surprise(forecast: np.ndarray, truth: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Return how much more often than promised the truth lay beyond each quantile, (C, levels); 0 where nothing was observed."""
+    came = truth[..., None]
+    beyond = np.where(q < 0.5, came < forecast, came > forecast)
+    seen = (~np.isnan(truth)).sum(axis=0)[:, None]
+    return np.where((seen > 0) & (q != 0.5), beyond.sum(axis=0) / np.maximum(seen, 1) - np.minimum(q, 1 - q), 0.0)

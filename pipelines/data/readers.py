@@ -248,7 +248,7 @@ def _times(stamps: pd.Series, path: str | os.PathLike[str]) -> pd.DatetimeIndex:
             f"The column {name!r} of {path} holds numbers, {stamps.iloc[0]} for one; expected dates such as 2024-12-31, or years."
         )
     try:
-        parsed = pd.to_datetime(stamps, errors="coerce", format="%Y" if years else None)
+        parsed = pd.to_datetime(stamps.astype(str), format="%Y") if years else pd.to_datetime(stamps, errors="coerce")
     except ValueError as error:  # several offsets from UTC
         raise DataError(f"The column {name!r} of {path} cannot be read as time: {error}") from error
     if parsed.isna().any():

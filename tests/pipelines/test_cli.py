@@ -1,5 +1,7 @@
 """The `pipelines` command: JSON on stdout, the log on stderr, exit codes 0, 1 and 2."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -11,7 +13,7 @@ import pytest
 from PIL import Image
 
 import pipelines
-from pipelines import cli, registry
+from pipelines import cli, cli_data, registry
 
 from ..conftest import ROOT
 
@@ -172,6 +174,132 @@ def test_fit_without_a_test_part_has_no_report(capsys, photos, tmp_path):
     assert "report" not in json.loads(out)
 
 
+# --- time series ------------------------------------------------------------------------------------------------------
+
+SMALL = [
+    "--horizon",
+    "6",
+    "--lookback",
+    "24",
+    "--units",
+    "8",
+    "--batch-size",
+    "32",
+    "--quantiles",
+    "0.1,0.9",
+    *QUICK[:2],
+    *QUICK[4:],
+]
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory):
+    """Write a table of 300 hours with two variables and a remark."""
+    hours = np.arange(300)
+    noise = np.random.default_rng(0).normal(size=(300, 2))
+    columns = {"OT": np.sin(hours / 4) + 0.1 * noise[:, 0], "HUFL": np.cos(hours / 4) + 0.1 * noise[:, 1], "note": "fine"}
+    table = pd.DataFrame({"date": pd.date_range("2024-01-01", periods=300, freq="h"), **columns})
+    path = tmp_path_factory.mktemp("series") / "load.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def forecaster(load):
+    """Return the saved folder and the printed result of one `fit`."""
+    out = load.parent / "model"
+    arguments = ["fit", "forecasting", "--data", load, "--time", "date", "--value", "OT, HUFL", "--out", out, *SMALL]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert cli.main([*map(str, arguments), "--report", str(out.parent / "r.html")]) == 0
+    return out, strict_json(printed.getvalue())
+
+
+def test_fit_of_series_judges_every_window_of_the_end(forecaster):
+    out, result = forecaster
+    assert result["report"]["n"] == 60 - 6 + 1  # the rows before the test part serve as context
+    assert result["report"]["headline"] == "mase"
+    assert pipelines.load(out).form_["variables"] == ["OT", "HUFL"]
+    assert (out.parent / "r.html").read_text().startswith("<!")
+
+
+def test_evaluate_reads_the_columns_of_the_fit(capsys, forecaster, load):
+    code, out, err = run(capsys, "evaluate", forecaster[0], "--data", load, "--time", "date")
+    assert code == 0
+    assert strict_json(out)["n"] == 300 - 24 - 6 + 1
+    assert "mase" in err
+
+
+def test_predict_goes_on_after_the_training_or_after_a_file(capsys, forecaster, load, tmp_path):
+    code, out, _ = run(capsys, "predict", forecaster[0])
+    rows = strict_json(out)
+    assert code == 0
+    assert [row["date"] for row in rows] == [f"2024-01-11T0{hour}:00:00" for hour in range(6)]  # 240 rows were fitted on
+    assert list(rows[0]) == ["date", "OT", "OT_q0.1", "OT_q0.9", "HUFL", "HUFL_q0.1", "HUFL_q0.9"]
+    pd.read_csv(load)[200:240].to_csv(tmp_path / "history.csv", index=False)
+    assert strict_json(run(capsys, "predict", forecaster[0], tmp_path / "history.csv", "--time", "date")[1]) == rows
+
+
+def test_long_tables_and_columns_known_in_advance(capsys, load, tmp_path):
+    table = pd.read_csv(load).drop(columns="note")
+    many = pd.concat([table.assign(store=name, price=float(i)) for i, name in enumerate("xy")])
+    many.to_csv(tmp_path / "many.csv", index=False)
+    named = ["--data", tmp_path / "many.csv", "--time", "date"]
+    options = ["--series-id", "store", "--known", "price", "--out", tmp_path / "m", *SMALL]
+    code, out, err = run(capsys, "fit", "forecasting", *named, *options)
+    assert code == 0, err
+    assert strict_json(out)["report"]["n"] == 2 * 55
+    assert list(pipelines.load(tmp_path / "m").report_.tables["groups"].index) == ["x", "y"]
+    coming = pd.DataFrame({"date": pd.date_range("2024-01-11", periods=6, freq="h"), "price": 0.0})
+    pd.concat([coming.assign(store=name) for name in "xy"]).to_csv(tmp_path / "coming.csv", index=False)
+    code, out, err = run(capsys, "predict", tmp_path / "m", "--future", tmp_path / "coming.csv", "--time", "date")
+    assert code == 0, err
+    assert [row["store"] for row in strict_json(out)] == ["x"] * 6 + ["y"] * 6
+
+
+@pytest.mark.parametrize(
+    "forecast",
+    [
+        np.zeros(2),
+        [np.zeros((2, 3))],
+        {"a": pd.Series([1.0, 2.0])},
+        pd.Series([1.0], pd.period_range("2024-01", periods=1, freq="M")),
+    ],
+)
+def test_every_kind_of_forecast_is_json(forecast):
+    assert strict_json(cli._json(cli_data._rows(forecast)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fit", "--data", "{load}"], 2, "needs --time COLUMN"),
+        (["fit", "--data", "{load}", "--time", "day"], 1, "no column 'day'. Choose one of: 'date'"),
+        (["fit", "--data", "{load}", "--time", "OT"], 1, "holds numbers"),
+        (["fit", "--data", "{load}", "--time", "date", "--value", "OTT"], 1, "no column 'OTT'. Did you mean 'OT'"),
+        (["fit", "--data", "{load}", "--time", "date", "--x", "OT"], 2, "--x is for tasks that read a folder"),
+        (["fit", "--data", "{load}", "--time", "date"], 1, "cannot be forecast as numbers: 'note'"),
+        (["fit", "--data", "{load}", "--time", "date", "--value", "OT", "--test", "0.01"], 1, "fewer than the horizon of 24"),
+        (["fit", "--data", "{load}", "--time", "date", "--series-id", "stor"], 1, "no column 'stor'"),
+        (["fit", "--data", "{load}", "--time", "date", "--quantiles", "low"], 2, "--quantiles 'low' does not fit"),
+        (["predict", "{load}", "{load}"], 2, "One table with the series is enough"),
+        (["predict", "{load}"], 2, "needs --time COLUMN"),
+        (["predict", "{load}", "--time", "day"], 1, "no column 'day'"),
+        (["predict", "--future", "{load}", "--time", "date"], 1, "takes no `future`"),
+        (["evaluate", "--data", "nowhere.csv", "--time", "date"], 1, "nowhere.csv does not exist"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
+)
+def test_errors_with_series_are_sentences(capsys, load, forecaster, tmp_path, arguments, code, message):
+    command, *rest = (argument.format(load=load) for argument in arguments)
+    where = ["forecasting", "--out", tmp_path / "m"] if command == "fit" else [forecaster[0]]
+    found, out, err = run(capsys, command, *where, *rest)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "m").exists()
+
+
 # --- options from the constructor -------------------------------------------------------------------------------------
 
 
@@ -189,6 +317,7 @@ def test_fit_without_a_test_part_has_no_report(capsys, photos, tmp_path):
         (["--class-weight", '{"a": 2}'], {"class_weight": {"a": 2}}),
         (["--class-weight", "balanced"], {"class_weight": "balanced"}),
         (["--lr", "1"], {"lr": 1.0}),
+        (["--image-size", "32,48"], {"image_size": [32, 48]}),
         ([], {}),
     ],
 )
@@ -242,6 +371,8 @@ def test_options_that_do_not_fit_are_wrong_calls(capsys, photos, tmp_path, words
         (["predict", "{model}", "nowhere.png"], 1, "Sample 0 (nowhere.png) does not exist"),
         (["predict", "{model}", "{empty}"], 1, "X is empty"),
         (["predict", "{model}"], 2, "inputs"),
+        (["predict", "{model}", "a.png", "--future", "b.csv"], 2, "--future is for forecasts"),
+        (["predict", "{model}", "a.png", "--time", "day"], 2, "--time is for tasks that read a table of time series"),
         (["predict", "{model}", "a.png", "--device", "gpuu"], 2, "gpu"),
         (["evaluate", "{model}", "--data", "{empty}"], 1, "has no sub-folders"),
         (["demo", "digit"], 2, "Did you mean 'digits'"),

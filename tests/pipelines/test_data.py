@@ -161,6 +161,24 @@ def test_unreadable_time_is_named_by_row(tmp_path):
         data.series(tmp_path / "s.csv", time="day", value="load")
 
 
+def test_series_takes_all_other_columns_where_none_are_named(tmp_path):
+    (tmp_path / "s.csv").write_text("load,day,store\n4,2024-01-02,x\n3,2024-01-03,y\n")
+    assert data.series(tmp_path / "s.csv", time="day")[0].columns.tolist() == ["load", "store"]
+
+
+def test_years_are_times_and_other_numbers_are_not(tmp_path):
+    (tmp_path / "s.csv").write_text("year,seconds,load\n1950,1700000000,4\n1951,1700003600,3\n")
+    assert data.series(tmp_path / "s.csv", time="year", value="load")[0].index.year.tolist() == [1950, 1951]
+    with pytest.raises(DataError, match=r"column 'seconds' of .* holds numbers, 1700000000 for one; expected dates"):
+        data.series(tmp_path / "s.csv", time="seconds", value="load")
+
+
+def test_times_of_several_offsets_are_refused(tmp_path):
+    (tmp_path / "s.csv").write_text("day,load\n2024-03-30T00:00+01:00,4\n2024-03-31T12:00+02:00,3\n")
+    with pytest.raises(DataError, match=r"column 'day' of .* cannot be read as time"):
+        data.series(tmp_path / "s.csv", time="day", value="load")
+
+
 # --- split ------------------------------------------------------------------------------------------------------------
 
 
