@@ -11,6 +11,8 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the tests state what a CPU does
+if "PYTEST_XDIST_WORKER" in os.environ:  # PyTorch's threads spin while they wait: two processes on two cores take ten times as long
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):

@@ -65,8 +65,8 @@ def fit_linear_map(windows: Windows, seed: int, penalty: float | None = None) ->
     seed : int
         Of the drawing.
     penalty : float, optional
-        Ridge penalty, as a multiple of the mean squared input of all sequences; by default the one that does best on the last fifth
-        of the windows when the rest is fitted.
+        Ridge penalty, as a multiple of the mean squared input; by default the one that does best on the last fifth of the
+        windows when the rest is fitted.
 
     Returns
     -------
@@ -129,19 +129,21 @@ class _Moments:
         return float(np.sum(coef * (self.gram @ coef)) - 2 * np.sum(coef * self.cross))
 
 
-def find_period(values: Sequence[np.ndarray]) -> int:
+def find_period(values: Sequence[np.ndarray], usual: Sequence[int] = ()) -> int:
     """Find the season: the lag at which the changes from step to step resemble themselves most.
 
     Parameters
     ----------
     values : sequence of ndarray, (T, C)
         The series.
+    usual : sequence of int
+        Periods that the calendar suggests; one of them is taken before all others where its peak is nearly the highest.
 
     Returns
     -------
     int
-        The lag of the highest peak of the autocorrelation of the changes, averaged over variables and series, or the smallest lag
-        that comes within a fifth of it; 1 where no peak stands out from chance.
+        The lag of the highest peak of the autocorrelation of the changes, averaged over variables and series, or a usual or the
+        smallest lag that comes within a fifth of it; 1 where no peak stands out from chance.
 
     Examples
     --------
@@ -149,27 +151,25 @@ def find_period(values: Sequence[np.ndarray]) -> int:
     >>> find_period([months[:, None]])
     7
     """
-    chosen = (
-        values if len(values) <= _MOST_SERIES else [values[i] for i in np.linspace(0, len(values) - 1, _MOST_SERIES, dtype=int)]
-    )
-    lags = min(_LONGEST_PERIOD, max(len(series) for series in chosen) // 3)
+    chosen = [values[i] for i in np.linspace(0, len(values) - 1, min(len(values), _MOST_SERIES), dtype=int)]
+    rows = max(len(series) for series in chosen)
+    lags = min(_LONGEST_PERIOD, rows // 3)
     if lags < 3:
         return 1
-    found = [_autocorrelation(series[-_MOST_VALUES:], lags) for series in chosen if len(series) // 3 >= 2]
-    total = np.nansum([row for rows in found for row in rows], axis=0) if found else np.zeros(lags + 1)
-    count = np.sum([~np.isnan(row) for rows in found for row in rows], axis=0) if found else np.ones(lags + 1)
-    mean = total / np.maximum(count, 1)
-    rows = max(len(series) for series in chosen)
-    inner = mean[2:-1]
-    peaks = 2 + np.flatnonzero((inner >= mean[1:-2]) & (inner >= mean[3:]))
+    found = np.array([row for series in chosen for row in _autocorrelation(series[-_MOST_VALUES:], lags)])
+    count = (~np.isnan(found)).sum(axis=0)
+    mean = np.where(np.isnan(found), 0.0, found).sum(axis=0) / np.maximum(count, 1)
+    peaks = 2 + np.flatnonzero((mean[2:-1] >= mean[1:-2]) & (mean[2:-1] >= mean[3:]))
     peaks = peaks[mean[peaks] > max(0.1, 3 / np.sqrt(rows))]
     if not len(peaks):
         return 1
-    return int(peaks[mean[peaks] >= 0.8 * mean[peaks].max()].min())
+    high = peaks[mean[peaks] >= 0.8 * mean[peaks].max()]
+    near = [lag for lag in usual if np.any(np.abs(high - lag) <= max(1, lag // 50))]
+    return int(near[0] if near else high.min())
 
 
 def _autocorrelation(series: np.ndarray, lags: int) -> list[np.ndarray]:
-    """Return the autocorrelation of each variable's changes at lags 0 to `lags`; NaN where the series is too short or constant."""
+    """Return the autocorrelation of each variable's changes at lags 0 to `lags`; NaN where a series is too short or constant."""
     from scipy.signal import correlate
 
     found = []

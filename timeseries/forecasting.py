@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,41 +16,20 @@ from pipelines.errors import DataError, ParameterError
 from pipelines.progress import Progress, say
 from pipelines.tasks import ForecasterMixin
 
-from . import baselines, blending, intervals
-from .frequency import calendar, lasting_cycles
+from . import baselines, blending, intervals, planning
+from .frequency import calendar, lasting_cycles, seasons
 from .future import read_future
+from .panel import Panel
 from .reading import read
 from .series import Form, Series, future_index
-from .windows import Windows
+from .windows import Targets, Windows
 
 __all__ = ["Forecaster"]
 
 ARCHITECTURES, CELLS = ("segment", "stacked"), ("lstm", "gru")
-_LONGEST_LOOKBACK = 720
-_SEGMENTS = 15  # the network walks over about so many
-_STEPS_AN_EPOCH = 125
-_PASSES, _FEWEST_STEPS, _MOST_STEPS = 8, 1000, 4000
 _MOST_VALIDATED = 4000  # windows
 _MOST_SETTLED = 2000  # windows of the history whose forecasts, settled meanwhile, set the width of the next one's intervals
 _TOGETHER = 512  # windows turned into numbers at once in a backtest
-
-
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """Series that were read, how they looked, what was noticed, and whether `fit` itself split them off."""
-
-    series: Sequence[Series]
-    form: Form
-    notes: Sequence[str] = field(default=())
-    held_out: bool = False
-
-    def __len__(self) -> int:
-        return len(self.series)
-
-    @property
-    def values(self) -> list[np.ndarray]:
-        """The values of each series, (T, C)."""
-        return [one.values for one in self.series]
 
 
 class Forecaster(ForecasterMixin, Pipeline):
@@ -74,8 +51,8 @@ class Forecaster(ForecasterMixin, Pipeline):
     quantiles : list of float, optional
         Quantiles to forecast beside the median, such as `[0.1, 0.9]` for a band that holds 80 % of what comes.
     architecture : str
-        "segment" walks over segments of the context and decodes the whole horizon at once; "stacked" is the textbook network of two
-        layers over single steps.
+        "segment" walks over segments of the context and decodes the whole horizon at once; "stacked" is the textbook network of
+        two layers over single steps.
     cell : str
         "lstm" or "gru".
     units : int
@@ -83,8 +60,8 @@ class Forecaster(ForecasterMixin, Pipeline):
     segment : int or "auto"
         Rows of a segment; "auto" makes about 15 of the context.
     epochs : int, optional
-        The most epochs, of at most 125 steps; training stops earlier when the validation loss no longer falls. None takes as many as
-        see every window eight times, but make 1,000 to 4,000 steps.
+        The most epochs, of at most 125 steps; training stops earlier when the validation loss no longer falls. None takes as many
+        as see every window eight times, but make 1,000 to 4,000 steps.
     batch_size : int
         Windows a step.
     lr : float
@@ -109,16 +86,16 @@ class Forecaster(ForecasterMixin, Pipeline):
 
     Notes
     -----
-    Series are a DataFrame with one column a variable and time stamps as its index, a pandas Series, an array `(T,)` or `(T, C)`, a
-    long DataFrame with `series_id`, or a list or dict of such. Forecasts come in the same kind. Missing stamps and values are
+    Series are a DataFrame with one column a variable and time stamps as its index, a pandas Series, an array `(T,)` or `(T, C)`,
+    a long DataFrame with `series_id`, or a list or dict of such. Forecasts come in the same kind. Missing stamps and values are
     repaired and counted in `notes_`.
 
-    Each context is taken as differences to its last value, in units of the variable's spread, so a shift of level is never
-    learned by heart. Every number that prepares data comes from the training part; what fills a gap comes from the context alone.
-    The network is trained on the mean absolute error, or on the quantile loss where `quantiles` are asked for. The validation part,
-    the last tenth of each series by default, then decides how much of the forecast is the network's and how much that of the simple
-    methods every report shows, and what quantiles need to be shifted by [2]_. In use, intervals grow and shrink with the share of
-    the truth that they missed lately.
+    The network, after [1]_, sees each context as differences to its last value: in units of the variable's spread in training,
+    or, with many series, of the context's own seasonal changes. Every number that prepares data comes from the training part;
+    what fills a gap comes from the context alone. The loss is the mean absolute error, or the quantile loss where `quantiles`
+    are asked for. The validation part, the last tenth of each series by default, then decides how much of the forecast is the network's and
+    how much that of the simple methods every report shows, and what quantiles need to be shifted by [2]_. In use, intervals grow
+    and shrink with the share of the truth that they missed lately.
 
     References
     ----------
@@ -198,16 +175,16 @@ class Forecaster(ForecasterMixin, Pipeline):
         """
         check_is_fitted(self, "model_")
         panel = self._inspect(history) if history is not None else self._tail()
-        for i, one in enumerate(panel.series):
-            if len(one.values) < self.lookback_:
+        for i, rows in enumerate(panel.lengths):
+            if rows < self.lookback_:
                 raise DataError(
-                    f"{_named(one, i, panel)} has {len(one.values)} rows, but a forecast needs the last {self.lookback_} before it "
+                    f"{panel.named(i)} has {rows} rows, but a forecast needs the last {self.lookback_} before it "
                     "(lookback). Pass a longer history, or fit with a smaller lookback."
                 )
         ahead = read_future(future, panel.form, panel.series, self.horizon)
-        tails = [one.tail(self.lookback_) for one in panel.series]
-        tables = [self._known(one, after) for one, after in zip(tails, ahead, strict=True)]
-        windows = self._windows([one.values for one in tails], horizon=0)
+        tails = panel.tail(self.lookback_)
+        tables = [self._known(one, after) for one, after in zip(tails.series, ahead, strict=True)]
+        windows = self._windows(tails.values, horizon=0)
         outputs = self._engine.infer(self.model_, self._inputs(windows, tables, panel), device=self.device_)
         steps, _ = self._forecasts(windows, np.arange(len(windows)), outputs)
         steps = steps.transpose(0, 2, 1, 3)
@@ -219,7 +196,7 @@ class Forecaster(ForecasterMixin, Pipeline):
         return panel.form.wrap(point, panel.series, bands)
 
     def _widths(self, panel: Panel) -> np.ndarray:
-        """Return the factors that forecasts already settled within the history call for, (series, 1, C, levels), as logarithms."""
+        """Return the factors, as logarithms, that forecasts settled within the history call for, (series, C, levels)."""
         widths = np.zeros((len(panel), len(self._form.variables), len(self._levels)))
         rows = self.lookback_ + self.horizon
         chosen = [i for i, one in enumerate(panel.series) if len(one.values) >= rows]
@@ -273,9 +250,9 @@ class Forecaster(ForecasterMixin, Pipeline):
             read_inputs,
             -(-len(windows) // stride),
             self.batch_size,
-            targets=_Targets(windows, stride) if windows.horizon else None,
+            targets=Targets(windows, stride) if windows.horizon else None,
             seed=self.seed if train else None,
-            draw=_STEPS_AN_EPOCH * self.batch_size,
+            draw=planning.STEPS_AN_EPOCH * self.batch_size,
         )
 
     # ---------------------------------------------------------------- reading
@@ -360,46 +337,33 @@ class Forecaster(ForecasterMixin, Pipeline):
             return X, None, self._inspect(valid)
         share = 0.1 if valid is None else float(valid)
         checks.number("valid", share, 0, 0.9)
-        held = [max(round(len(one.values) * share), self.horizon) if share else 0 for one in X.series]
-        shortest = min(len(one.values) - rows for one, rows in zip(X.series, held, strict=True))
+        held = [max(round(rows * share), self.horizon) if share else 0 for rows in X.lengths]
+        shortest = min(rows - less for rows, less in zip(X.lengths, held, strict=True))
         if share and shortest < 3 * self.horizon + (0 if self.lookback == "auto" else int(self.lookback)):
             self.notes_.append("No validation part: the series are too short to split, so the last epoch's weights are kept.")
             share, held = 0, [0] * len(X)
-        train = Panel([_head(one, len(one.values) - rows) for one, rows in zip(X.series, held, strict=True)], X.form)
+        train = X.without_end(held)
         self._plan(train)
         self._keep_tail(X)
-        if not share:
-            return train, None, None
-        tails = [one.tail(rows + self.lookback_) for one, rows in zip(X.series, held, strict=True)]
-        return train, None, Panel(tails, X.form, held_out=True)
+        return train, None, X.end(held, self.lookback_) if share else None
 
     def _plan(self, X: Panel) -> None:
-        """Choose period, lookback and segment from the training part."""
-        lengths = [len(one.values) for one in X.series]
-        shortest = int(np.argmin(lengths))
-        self.period_ = baselines.find_period(X.values)
-        self.lookback_ = self._auto_lookback(lengths[shortest]) if self.lookback == "auto" else int(self.lookback)
-        if self.lookback_ < 1 or lengths[shortest] < self.lookback_ + self.horizon:
+        """Choose period, lookback, segment and calendar from the training part."""
+        shortest = int(np.argmin(X.lengths))
+        rows = X.lengths[shortest]
+        period = baselines.find_period(X.values, seasons(self._form.freq))
+        self.lookback_ = planning.lookback_for(rows, self.horizon, period) if self.lookback == "auto" else int(self.lookback)
+        if self.lookback_ < 1 or rows < self.lookback_ + self.horizon:
             raise DataError(
-                f"{_named(X.series[shortest], shortest, X)} has {lengths[shortest]} rows to learn from, but lookback + horizon are "
-                f"{max(self.lookback_, 1)} + {self.horizon}. Give a longer series, or choose a smaller lookback or horizon."
+                f"{X.named(shortest)} has {rows} rows to learn from, but lookback + horizon are {max(self.lookback_, 1)} + "
+                f"{self.horizon}. Give a longer series, or choose a smaller lookback or horizon."
             )
-        self.period_ = min(self.period_, self.lookback_)
-        self.segment_ = self._auto_segment() if self.segment == "auto" else min(int(self.segment), self.lookback_)
-        index = X.series[int(np.argmax(lengths))].index
+        self.period_ = min(period, self.lookback_)
+        self.segment_ = planning.segment_for(self.lookback_) if self.segment == "auto" else min(int(self.segment), self.lookback_)
         self.calendar_ = []
-        if self._form.freq is not None and index is not None:
-            context, training = (_days(index, rows) for rows in (self.lookback_, len(index)))
+        if self._form.freq is not None and X.index is not None:
+            context, training = (_days(X.index, rows) for rows in (self.lookback_, len(X.index)))
             self.calendar_ = lasting_cycles(self._form.freq, context, training)
-
-    def _auto_lookback(self, rows: int) -> int:
-        lookback = min(_LONGEST_LOOKBACK, rows // 3, (rows - self.horizon) // 2)
-        return lookback // self.period_ * self.period_ if lookback >= self.period_ else lookback
-
-    def _auto_segment(self) -> int:
-        target = max(1.0, self.lookback_ / _SEGMENTS)
-        options = range(1, math.ceil(2 * target) + 1)
-        return min(options, key=lambda rows: abs(math.log(rows / target)) + 0.3 * (self.lookback_ % rows > 0))
 
     def _learn(self, X: Panel, y: Any) -> None:
         names = [one.name for one in X.series]
@@ -422,7 +386,7 @@ class Forecaster(ForecasterMixin, Pipeline):
         if valid_set is not None and not valid_set.n:
             needed = f"lookback + horizon = {self.lookback_} + {self.horizon} rows"
             raise DataError(f"No series of the validation part has {needed}. Put the rows before it in front, as context.")
-        epochs = self.epochs or self._auto_epochs(batches)
+        epochs = self.epochs or planning.epochs_for(batches.n, self.batch_size)
         say(f"training on {batches.n} windows of {self.lookback_} + {self.horizon} rows, {self.device_.name}", self.verbose)
         with Progress(epochs, len(batches), verbose=self.verbose) as progress:
             history = self._engine.train(
@@ -459,11 +423,6 @@ class Forecaster(ForecasterMixin, Pipeline):
             values = [*X.values, *valid.values]
             self.linear_, _ = baselines.fit_linear_map(self._windows(values), self.seed, self.linear_penalty_)
 
-    def _auto_epochs(self, batches: data.Batches) -> int:
-        """Return as many epochs as see every window eight times, within 1,000 and 4,000 steps."""
-        steps = min(max(_PASSES * batches.n / self.batch_size, _FEWEST_STEPS), _MOST_STEPS)
-        return min(100, math.ceil(steps / len(batches)))
-
     def _judge(self, outputs: np.ndarray, targets: Any) -> dict[str, float]:
         truth = targets[:]
         error = np.abs(truth - outputs[..., self._median])
@@ -494,7 +453,7 @@ class Forecaster(ForecasterMixin, Pipeline):
 
     # ---------------------------------------------------------------- outputs
     def _forecasts(self, windows: Windows, rows: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Turn the network's outputs into values (n, C, horizon, levels), and give the simple forecasts (n, C, horizon) beside them."""
+        """Turn outputs into values (n, C, horizon, levels), and give the simple forecasts (n, C, horizon) beside them."""
         contexts = windows.contexts(rows)
         last, unit = windows.units(rows, contexts)
         simple = self._simple((contexts - last) / unit)
@@ -518,9 +477,8 @@ class Forecaster(ForecasterMixin, Pipeline):
         """Forecast from every window, and return what `metrics.forecasting` takes."""
         windows = self._windows(panel.values, stride=stride)
         if not len(windows):
-            longest = max(len(one.values) for one in panel.series)
             raise DataError(
-                f"No series has room for a forecast: the longest has {longest} rows, but lookback + horizon are "
+                f"No series has room for a forecast: the longest has {max(panel.lengths)} rows, but lookback + horizon are "
                 f"{self.lookback_} + {self.horizon}. Put the rows before it in front, as context."
             )
         forecasts, truth, simple, _ = self._backtested(panel, windows)
@@ -559,7 +517,7 @@ class Forecaster(ForecasterMixin, Pipeline):
 
     def _naive_errors(self, panel: Panel) -> np.ndarray:
         """Return the unit of MASE of each series: that of its training part, or of its first context where it is new."""
-        known = {name: row for name, row in zip(self.names_, self.naive_error_, strict=False)}
+        known = dict(zip(self.names_, self.naive_error_, strict=False))
         if len(panel) == 1 and len(self.naive_error_) == 1:
             return self.naive_error_
         return np.stack(
@@ -578,31 +536,7 @@ class Forecaster(ForecasterMixin, Pipeline):
         """Return the stamp, or the row, of each window's first forecast."""
         if any(one.index is None for one in panel.series):
             return rows.tolist()
-        return [panel.series[s].index[row] for s, row in zip(series, rows, strict=True)]  # type: ignore[index]
-
-
-class _Targets:
-    """What came after each window, in its own unit, when it is asked for."""
-
-    def __init__(self, windows: Windows, stride: int) -> None:
-        self.windows, self.stride = windows, stride
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        if isinstance(rows, slice):
-            rows = np.arange(-(-len(self.windows) // self.stride))[rows]
-        return self.windows.normalised(rows * self.stride)[1]
-
-
-def _named(series: Series, place: int, panel: Panel) -> str:
-    if series.name is not None:
-        return f"Series {series.name!r}"
-    return f"Series {place}" if len(panel) > 1 else "The series"
-
-
-def _head(series: Series, rows: int) -> Series:
-    """Return the first rows of a series as views."""
-    index = None if series.index is None else series.index[:rows]
-    return replace(series, values=series.values[:rows], index=index, known=None if series.known is None else series.known[:rows])
+        return [panel.series[s].index[row] for s, row in zip(series, rows, strict=True)]
 
 
 def _days(index: pd.Index, rows: int) -> float:

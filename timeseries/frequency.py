@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipelines.errors import DataError
 
-__all__ = ["Grid", "calendar", "calendar_names", "describe", "family", "find", "infer", "lasting_cycles"]
+__all__ = ["Grid", "calendar", "calendar_names", "describe", "family", "find", "infer", "lasting_cycles", "seasons"]
 
 _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # the resolutions of pandas, in nanoseconds
 _TICKS = {"h": 3600 * 10**9, "min": 60 * 10**9, **_UNITS}
@@ -356,6 +356,22 @@ def lasting_cycles(freq: str | None, context: float, training: float) -> list[st
     (['day_of_year'], [])
     """
     return [cycle for cycle in _cycles(freq) if context < 2 * _DAYS_OF[cycle] and training >= 2 * _DAYS_OF[cycle]]
+
+
+def seasons(freq: str | None) -> list[int]:
+    """Return the periods, in rows, that the calendar suggests for a frequency: the day, the week, the year.
+
+    Examples
+    --------
+    >>> seasons("h"), seasons("B"), seasons("MS"), seasons(None)
+    ([24, 168], [5, 261], [12], [])
+    """
+    unit, step = (family(freq) if freq else None) or ("", 0)
+    if unit == "business":
+        return [5, 261]
+    days = {"time": step / _DAY, "day": step, "month": step * 365.25 / 12}.get(unit)
+    cycles = {"time": (1, 7), "day": (7, 365.25), "month": (365.25,)}.get(unit, ())
+    return [round(cycle / days) for cycle in cycles if days and round(cycle / days) > 1]
 
 
 def calendar(index: pd.Index, freq: str | None = None, cycles: Sequence[str] | None = None) -> np.ndarray:

@@ -91,8 +91,8 @@ def adapted(
 
     References
     ----------
-    .. [1] I. Gibbs and E. Candès, "Adaptive Conformal Inference Under Distribution Shift", NeurIPS 2021; A. Angelopoulos, E. Candès
-       and R. Tibshirani, "Conformal PID Control for Time Series Prediction", NeurIPS 2023 (the tracker of scores).
+    .. [1] I. Gibbs and E. Candès, "Adaptive Conformal Inference Under Distribution Shift", NeurIPS 2021; A. Angelopoulos,
+       E. Candès and R. Tibshirani, "Conformal PID Control for Time Series Prediction", NeurIPS 2023 (the tracker of scores).
 
     Examples
     --------

@@ -6,7 +6,7 @@ from typing import Any
 from pipelines.engines import load_framework
 
 torch: Any = load_framework("torch", extra="timeseries")
-nn = torch.nn
+nn: Any = torch.nn
 
 __all__ = ["PinballLoss", "SegmentRNN", "StackedRNN"]
 
@@ -16,14 +16,14 @@ _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 class SegmentRNN(nn.Module):
     """A recurrent network that walks over segments instead of steps, and decodes all segments of the horizon at once [1]_.
 
-    Each variable is a sequence of its own. Its context is cut into segments, each embedded linearly; the last state of the network
+    Each variable is a sequence of its own. Its context is cut into segments, each embedded linearly; the network's last state
     is then met by one query a horizon segment, made of the embeddings of the segment's position, of the variable and of the
     series, and each answer is mapped to the segment's steps.
 
     Parameters
     ----------
     lookback, horizon : int
-        Steps of context, a multiple of `segment`; and steps to forecast.
+        Steps of context, and steps to forecast.
     segment : int
         Steps of a segment.
     units : int
@@ -65,12 +65,13 @@ class SegmentRNN(nn.Module):
         super().__init__()
         self.lookback, self.horizon, self.segment, self.levels = lookback, horizon, segment, levels
         self.queries = math.ceil(horizon / segment)
+        self.before = -lookback % segment  # steps put in front to fill the first segment
         self.embed = nn.Linear(segment, units)
         self.rnn = _CELLS[cell](units, units, batch_first=True)
         self.position = nn.Parameter(torch.randn(self.queries, units // 2))
         self.variable = nn.Parameter(torch.randn(variables, units - units // 2))
-        self.known = nn.Linear(segment * known, units) if known else None
-        self.series = nn.Embedding(series, units, padding_idx=0) if series else None
+        self.known: Any = nn.Linear(segment * known, units) if known else None
+        self.series: Any = nn.Embedding(series, units, padding_idx=0) if series else None
         if self.series is not None:
             nn.init.zeros_(self.series.weight)
         self.dropout = nn.Dropout(dropout)
@@ -80,7 +81,8 @@ class SegmentRNN(nn.Module):
         """Return the forecasts (n, variables, horizon, levels) from `values` (n, variables, lookback) and what else is known."""
         values = inputs["values"]
         n, variables, _ = values.shape
-        embedded = self.embed(values.unflatten(2, (-1, self.segment)))
+        whole = nn.functional.pad(values, (self.before, 0), mode="replicate")
+        embedded = self.embed(whole.unflatten(2, (-1, self.segment)))
         queries = torch.cat(
             [self.position.expand(variables, -1, -1), self.variable[:, None].expand(-1, self.queries, -1)], dim=-1
         ).expand(n, -1, -1, -1)
@@ -96,10 +98,10 @@ class SegmentRNN(nn.Module):
 
     def _known(self, known: Any) -> tuple[Any, Any]:
         """Embed what is known in advance (n, lookback + horizon, k), segment by segment, for the past and the future."""
-        missing = self.queries * self.segment - self.horizon
-        whole = nn.functional.pad(known, (0, 0, 0, missing)).unflatten(1, (-1, self.segment)).flatten(2)
+        after = self.queries * self.segment - self.horizon
+        whole = nn.functional.pad(known, (0, 0, self.before, after)).unflatten(1, (-1, self.segment)).flatten(2)
         embedded = self.known(whole)
-        return embedded.split([self.lookback // self.segment, self.queries], dim=1)
+        return embedded.split([whole.shape[1] - self.queries, self.queries], dim=1)
 
     def _repeated(self, state: Any) -> Any:
         if isinstance(state, tuple):

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-__all__ = ["Windows", "filled"]
+__all__ = ["Targets", "Windows", "filled"]
 
-# A context that repeats itself or hardly moves must not blow up what follows: its unit is at least this share of its spread and of
-# its largest value.
+# A context that repeats itself or hardly moves must not blow up what follows: its unit is at least this share of its spread and
+# of its largest value.
 _LEAST_OF_SPREAD, _LEAST_OF_LEVEL = 0.1, 1e-3
 
 
@@ -103,6 +104,28 @@ class Windows:
             return np.lib.stride_tricks.sliding_window_view(self.values[0], length, axis=0)[rows + offset]
         starts = zip(series, rows + offset, strict=True)
         return np.stack([self.values[s][row : row + length].T for s, row in starts])
+
+
+class Targets:
+    """What came after every `stride`-th window, in its own unit, made when it is asked for.
+
+    Examples
+    --------
+    >>> Targets(Windows([np.arange(9.0)[:, None] ** 2], lookback=3, horizon=1, scale=np.ones((1, 1))), stride=2)[:]
+    array([[[ 5.]],
+    <BLANKLINE>
+           [[ 9.]],
+    <BLANKLINE>
+           [[13.]]], dtype=float32)
+    """
+
+    def __init__(self, windows: Windows, stride: int) -> None:
+        self.windows, self.stride = windows, stride
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        if isinstance(rows, slice):
+            rows = np.arange(-(-len(self.windows) // self.stride))[rows]
+        return self.windows.normalised(rows * self.stride)[1]
 
 
 def filled(contexts: np.ndarray) -> np.ndarray:

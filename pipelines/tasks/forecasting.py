@@ -32,8 +32,8 @@ class ForecasterMixin:
         Parameters
         ----------
         X : series
-            In a kind that `fit` takes. The first rows serve as the context of the first forecast: to judge all of a test part, put
-            the last rows of the training part before it. Every window of context and horizon counts, none is dropped.
+            In a kind that `fit` takes. The first rows serve as the context of the first forecast: to judge all of a test part,
+            put the last rows of the training part before it. Every window of context and horizon counts, none is dropped.
         y : None
             The truth is in `X`.
         groups : sequence, optional

@@ -1,0 +1,47 @@
+"""What a forecaster chooses by itself from the training part: its context, its segments, its epochs."""
+
+import math
+
+__all__ = ["epochs_for", "lookback_for", "segment_for"]
+
+STEPS_AN_EPOCH = 125
+_LONGEST_LOOKBACK = 720
+_SEGMENTS = 15  # the network walks over about so many
+_PASSES, _FEWEST_STEPS, _MOST_STEPS, _MOST_EPOCHS = 8, 1000, 4000, 100
+
+
+def lookback_for(rows: int, horizon: int, period: int) -> int:
+    """Return the context for a shortest series of so many rows: a third of it, at most 720, in whole periods.
+
+    Examples
+    --------
+    >>> lookback_for(8640, 96, 24), lookback_for(100, 12, 12)
+    (720, 24)
+    """
+    lookback = min(_LONGEST_LOOKBACK, rows // 3, (rows - horizon) // 2)
+    return lookback // period * period if lookback >= period else lookback
+
+
+def segment_for(lookback: int) -> int:
+    """Return the rows of a segment: about a fifteenth of the context, rather a divisor of it.
+
+    Examples
+    --------
+    >>> segment_for(720), segment_for(336), segment_for(97)
+    (48, 21, 6)
+    """
+    target = max(1.0, lookback / _SEGMENTS)
+    options = range(1, math.ceil(2 * target) + 1)
+    return min(options, key=lambda rows: abs(math.log(rows / target)) + 0.3 * (lookback % rows > 0))
+
+
+def epochs_for(windows: int, batch_size: int) -> int:
+    """Return as many epochs as see every window eight times, within 1,000 and 4,000 steps, and at most 100.
+
+    Examples
+    --------
+    >>> epochs_for(7825, 64), epochs_for(80, 64), epochs_for(200_000, 64)
+    (9, 100, 32)
+    """
+    steps = min(max(_PASSES * windows / batch_size, _FEWEST_STEPS), _MOST_STEPS)
+    return min(_MOST_EPOCHS, math.ceil(steps / min(math.ceil(windows / batch_size), STEPS_AN_EPOCH)))
