@@ -27,7 +27,7 @@ def co2(out: Path) -> tuple[Forecaster, Any, None, list[str]]:
     """
     X = read_co2()
     train, test, _, _ = data.split(X, test=0.2)
-    model = Forecaster(horizon=52, lookback=4 * 52, quantiles=[0.1, 0.9]).fit(train)
+    model = Forecaster(horizon=52, quantiles=[0.1, 0.9]).fit(train)
     history = out / "history.csv"
     X.tail(2 * model.lookback_).to_csv(history, index_label="week")
     return model, pd.concat([train.tail(model.lookback_), test]), None, [str(history), "--time", "week"]

@@ -93,9 +93,9 @@ class Forecaster(ForecasterMixin, Pipeline):
     The network, after [1]_, sees each context as differences to its last value: in units of the variable's spread in training,
     or, with many series, of the context's own seasonal changes. Every number that prepares data comes from the training part;
     what fills a gap comes from the context alone. The loss is the mean absolute error, or the quantile loss where `quantiles`
-    are asked for. The validation part, the last tenth of each series by default, then decides how much of the forecast is the network's and
-    how much that of the simple methods every report shows, and what quantiles need to be shifted by [2]_. In use, intervals grow
-    and shrink with the share of the truth that they missed lately.
+    are asked for. The validation part, the last tenth of each series by default, then decides how much of the forecast is the
+    network's and how much that of the simple methods every report shows, and what quantiles need to be shifted by [2]_. In use,
+    intervals grow and shrink with the share of the truth that they missed lately.
 
     References
     ----------
@@ -339,8 +339,10 @@ class Forecaster(ForecasterMixin, Pipeline):
         checks.number("valid", share, 0, 0.9)
         held = [max(round(rows * share), self.horizon) if share else 0 for rows in X.lengths]
         shortest = min(rows - less for rows, less in zip(X.lengths, held, strict=True))
-        if share and shortest < 3 * self.horizon + (0 if self.lookback == "auto" else int(self.lookback)):
-            self.notes_.append("No validation part: the series are too short to split, so the last epoch's weights are kept.")
+        enough = shortest >= 3 * self.horizon + (0 if self.lookback == "auto" else int(self.lookback))
+        if share and not (enough and any(np.isfinite(one[-rows:]).any() for one, rows in zip(X.values, held, strict=True))):
+            why = "nothing was observed at the end of the series" if enough else "the series are too short to split"
+            self.notes_.append(f"No validation part: {why}, so the last epoch's weights are kept.")
             share, held = 0, [0] * len(X)
         train = X.without_end(held)
         self._plan(train)
@@ -388,6 +390,7 @@ class Forecaster(ForecasterMixin, Pipeline):
             raise DataError(f"No series of the validation part has {needed}. Put the rows before it in front, as context.")
         epochs = self.epochs or planning.epochs_for(batches.n, self.batch_size)
         say(f"training on {batches.n} windows of {self.lookback_} + {self.horizon} rows, {self.device_.name}", self.verbose)
+        fingerprint = "" if resume is None else self._fingerprint(X, valid)
         with Progress(epochs, len(batches), verbose=self.verbose) as progress:
             history = self._engine.train(
                 self.model_,
@@ -403,13 +406,13 @@ class Forecaster(ForecasterMixin, Pipeline):
                 patience=max(3, epochs // 4),
                 seed=self.seed,
                 resume=None if resume is None else resume / "forecaster.npz",
-                fingerprint="" if resume is None else self._fingerprint(X, valid),
+                fingerprint=fingerprint,
             )
         if valid is not None and valid_set is not None:
-            self._settle(X, valid, valid_set)
+            self._settle(valid, valid_set)
         return history
 
-    def _settle(self, X: Panel, valid: Panel, valid_set: data.Batches) -> None:
+    def _settle(self, valid: Panel, valid_set: data.Batches) -> None:
         """Learn from the validation part what the network leaves open: its share in the forecast, and the width of intervals."""
         truth = valid_set.targets[:]
         outputs = self._engine.infer(self.model_, valid_set, device=self.device_)
@@ -419,9 +422,8 @@ class Forecaster(ForecasterMixin, Pipeline):
         self.notes_.append(f"The forecast is {shares}, as was best on the validation part.")
         if self.quantiles is not None:
             self.shift_ = intervals.shifts(self._blended(outputs, simple), truth, self._levels)
-        if valid.held_out:  # the closed form is quick: let it have the latest rows, too
-            values = [*X.values, *valid.values]
-            self.linear_, _ = baselines.fit_linear_map(self._windows(values), self.seed, self.linear_penalty_)
+        if valid.whole is not None:  # the closed form is quick: let it have the latest rows, too
+            self.linear_, _ = baselines.fit_linear_map(self._windows(valid.whole.values), self.seed, self.linear_penalty_)
 
     def _judge(self, outputs: np.ndarray, targets: Any) -> dict[str, float]:
         truth = targets[:]

@@ -13,7 +13,7 @@ __all__ = ["Panel"]
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Series that were read, how they looked, what was noticed, and whether they were split off another panel.
+    """Series that were read, how they looked, what was noticed, and what whole they were split off.
 
     Examples
     --------
@@ -26,7 +26,7 @@ class Panel:
     series: Sequence[Series]
     form: Form
     notes: Sequence[str] = ()
-    held_out: bool = False
+    whole: "Panel | None" = None
 
     def __len__(self) -> int:
         return len(self.series)
@@ -63,7 +63,7 @@ class Panel:
     def end(self, held: Sequence[int], context: int) -> "Panel":
         """Return those rows, with `context` rows before them."""
         tails = [one.tail(rows + context) for one, rows in zip(self.series, held, strict=True)]
-        return Panel(tails, self.form, held_out=True)
+        return Panel(tails, self.form, whole=self)
 
 
 def _head(series: Series, rows: int) -> Series:
