@@ -37,6 +37,8 @@ lint: install
 
 bench: install
 	$(BIN)/python -m benchmarks.vision
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.timeseries
 
 clean:
 	rm -rf .venv demo

@@ -125,7 +125,11 @@ def _judged(frame: pd.DataFrame, train: int, valid: int, test: int, **params: An
     model = _forecaster(**params)
     held = None if valid == train else frame[max(0, train - LONGEST_LOOKBACK) : valid]
     model.fit(frame[:train], valid=held)
-    return _figures(model, model.evaluate(frame[valid - model.lookback_ : test]))
+    rows = frame[valid - model.lookback_ : test]
+    figures = _figures(model, model.evaluate(rows))
+    alone = copy.copy(model)
+    alone.blend_ = {"network": 1.0}
+    return {**figures, "blend": model.blend_, "network alone": {"mse": _short(alone.evaluate(rows).metrics["mse"])}}
 
 
 def _short(value: float) -> float:
@@ -224,13 +228,28 @@ def coverage(horizon: int = 96) -> dict[str, Any]:
     plain = copy.copy(model)
     plain.shift_ = np.zeros_like(model.shift_)
     test = frame[VALID - model.lookback_ : TEST]
-    found = {}
-    for name, one in (("as it is", model), ("without the conformal step", plain)):
+    found = {"from single contexts": _covered(model, test, horizon)}
+    for name, one in (("as it is", model), ("without the conformal shift", plain)):
         report = one.evaluate(test)
         wanted = {key: value for key, value in report.metrics.items() if key.startswith(("coverage_", "width_"))}
         found[name] = {key: _short(value) for key, value in (wanted | {"mse": report.metrics["mse"]}).items()}
         found[name]["notes"] = [note for note in report.notes if "interval holds" in note]
     return {**found, "fit_s": round(model.fit_seconds_, 1), "epochs": len(model.history_), "settings": SETTINGS}
+
+
+def _covered(model: Any, test: pd.DataFrame, horizon: int, every: int = 14) -> dict[str, float]:
+    """Return the coverage of forecasts that know their context alone, so that no forecast before them has settled."""
+    starts = range(0, len(test) - model.lookback_ - horizon + 1, every)
+    said = model.predict({str(i): test[i : i + model.lookback_] for i in starts})
+    inside: dict[str, list[float]] = {"coverage_80": [], "coverage_95": []}
+    for i in starts:
+        truth = test[i + model.lookback_ : i + model.lookback_ + horizon]
+        for name, low, high in (("coverage_80", 0.1, 0.9), ("coverage_95", 0.025, 0.975)):
+            for column in test:
+                band = said[str(i)]
+                held = (truth[column] >= band[f"{column}_q{low}"]) & (truth[column] <= band[f"{column}_q{high}"])
+                inside[name].append(float(held.mean()))
+    return {name: _short(statistics.mean(shares)) for name, shares in inside.items()}
 
 
 # ---------------------------------------------------------------- cost beside other libraries

@@ -175,7 +175,7 @@ def _autocorrelation(series: np.ndarray, lags: int) -> list[np.ndarray]:
     found = []
     for column in filled(series.T.astype(np.float64)):
         changes = np.diff(column)
-        changes -= changes.mean()
+        changes -= changes.sum() / max(len(changes), 1)  # a single row has none
         power = changes @ changes
         reach = min(lags, len(changes) - 1, len(series) // 3)
         row = np.full(lags + 1, np.nan)
@@ -194,7 +194,7 @@ def spread(values: np.ndarray) -> np.ndarray:
     >>> spread(np.array([[1.0, 5.0], [3.0, 5.0]]))
     array([1., 1.])
     """
-    found = np.array([np.nanstd(column) if not np.isnan(column).all() else 0.0 for column in values.T])
+    found = np.array([np.nanstd(column, dtype=np.float64) if not np.isnan(column).all() else 0.0 for column in values.T])
     return np.where(found > 0, found, 1.0)
 
 
@@ -212,16 +212,19 @@ def naive_error(series: np.ndarray, period: int) -> np.ndarray:
     """
     if len(series) <= period:
         return np.full(series.shape[1], np.nan)
-    error = np.abs(series[period:] - series[:-period])
-    seen = ~np.isnan(error)
-    count = seen.sum(axis=0)
-    return np.where(count > 0, np.where(seen, error, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
+    found = np.full(series.shape[1], np.nan)
+    for k, column in enumerate(series.T):  # one at a time: a copy of a column is small
+        error = np.abs(column[period:] - column[:-period])
+        seen = ~np.isnan(error)
+        if seen.any():
+            found[k] = error[seen].mean()
+    return found
 
 
 def all_of(contexts: np.ndarray, horizon: int, period: int, linear: np.ndarray) -> dict[str, np.ndarray]:
     """Return every baseline's forecasts (n, C, horizon) from contexts (n, C, lookback), differences to their last value."""
     found = {"last value": last_value(contexts, horizon), "drift": drift(contexts, horizon)}
-    if period > 1:
+    if 1 < period <= contexts.shape[-1]:
         found[f"seasonal naive ({period})"] = seasonal_naive(contexts, horizon, period)
     found["linear map"] = contexts @ linear
     return found

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -319,7 +319,7 @@ class Forecaster(ForecasterMixin, Pipeline):
         rows = len(series.values) + (0 if after is None else self.horizon)
         parts = [np.zeros((rows, 0), np.float32)]
         if self.calendar_:
-            if index is None:
+            if not isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)):
                 raise DataError("The model was fitted with time stamps and uses the calendar, so it needs them here, too.")
             parts.append(calendar(index, self._form.freq, self.calendar_))
         if given is not None:
@@ -353,14 +353,14 @@ class Forecaster(ForecasterMixin, Pipeline):
         """Choose period, lookback, segment and calendar from the training part."""
         shortest = int(np.argmin(X.lengths))
         rows = X.lengths[shortest]
-        period = baselines.find_period(X.values, seasons(self._form.freq))
-        self.lookback_ = planning.lookback_for(rows, self.horizon, period) if self.lookback == "auto" else int(self.lookback)
+        self.period_ = baselines.find_period(X.values, seasons(self._form.freq))
+        auto = planning.lookback_for(rows, self.horizon, self.period_)
+        self.lookback_ = auto if self.lookback == "auto" else int(self.lookback)
         if self.lookback_ < 1 or rows < self.lookback_ + self.horizon:
             raise DataError(
                 f"{X.named(shortest)} has {rows} rows to learn from, but lookback + horizon are {max(self.lookback_, 1)} + "
                 f"{self.horizon}. Give a longer series, or choose a smaller lookback or horizon."
             )
-        self.period_ = min(period, self.lookback_)
         self.segment_ = planning.segment_for(self.lookback_) if self.segment == "auto" else min(int(self.segment), self.lookback_)
         self.calendar_ = []
         if self._form.freq is not None and X.index is not None:
@@ -388,6 +388,8 @@ class Forecaster(ForecasterMixin, Pipeline):
         if valid_set is not None and not valid_set.n:
             needed = f"lookback + horizon = {self.lookback_} + {self.horizon} rows"
             raise DataError(f"No series of the validation part has {needed}. Put the rows before it in front, as context.")
+        if valid_set is not None and np.isnan(valid_set.targets[:]).all():
+            raise DataError(f"Nothing was observed in the validation part after its first {self.lookback_} rows. Give others.")
         epochs = self.epochs or planning.epochs_for(batches.n, self.batch_size)
         say(f"training on {batches.n} windows of {self.lookback_} + {self.horizon} rows, {self.device_.name}", self.verbose)
         fingerprint = "" if resume is None else self._fingerprint(X, valid)
@@ -435,6 +437,7 @@ class Forecaster(ForecasterMixin, Pipeline):
         params = {k: v for k, v in self.get_params().items() if k not in ("device", "verbose")}
         digest = hashlib.sha256(json.dumps([params, self.form_], sort_keys=True, default=str).encode())
         for one in (one for panel in panels if panel is not None for one in panel.series):
+            digest.update(json.dumps([one.facts(), one.values.shape]).encode())
             digest.update(np.ascontiguousarray(one.values).tobytes())
             digest.update(b"" if one.known is None else np.ascontiguousarray(one.known).tobytes())
         return digest.hexdigest()
@@ -528,9 +531,11 @@ class Forecaster(ForecasterMixin, Pipeline):
 
     def _groups(self, panel: Panel, groups: Any, series: np.ndarray) -> Any:
         if groups is not None:
-            if isinstance(groups, (str, bytes)) or len(groups) != len(panel):
+            named = isinstance(groups, Iterable) and not isinstance(groups, (str, bytes, Mapping))
+            given = list(groups) if named else []
+            if len(given) != len(panel):
                 raise DataError(f"groups must have one name a series ({len(panel)}), but received {groups!r}.")
-            return [groups[i] for i in series]
+            return [given[i] for i in series]
         names = [one.name if one.name is not None else f"series {i}" for i, one in enumerate(panel.series)]
         return [names[i] for i in series] if len(panel) > 1 else None
 

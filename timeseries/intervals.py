@@ -10,6 +10,7 @@ __all__ = ["adapted", "ordered", "pinball", "shifts", "widened"]
 
 _SMOOTHED = 8  # the shift of a step is the mean over the steps around it, an eighth of the horizon
 _FASTEST = 0.05  # the most a width follows one row
+_FARTHEST = 7.0  # a thousand times as wide or narrow: after a year at a standstill intervals must find back
 
 
 def pinball(outputs: np.ndarray, truth: np.ndarray, levels: Sequence[float]) -> float:
@@ -108,7 +109,7 @@ def adapted(
     True
     """
     horizon, variables = truth.shape[1:]
-    delay, rate = -(-horizon // stride), min(_FASTEST, 1 / horizon) * stride
+    delay, rate = -(-horizon // stride), min(_FASTEST, 1 / horizon) * min(stride, horizon)
     found, q = np.empty_like(forecasts), np.asarray(levels)
     widths = np.zeros((int(series.max(initial=-1)) + 1, variables, len(q)))
     for s, width in enumerate(widths):
@@ -116,11 +117,16 @@ def adapted(
         changes = np.empty((len(windows), variables, len(q)))
         for i, w in enumerate(windows):
             if i >= delay:
-                width += rate * changes[i - delay]
+                _follow(width, rate * changes[i - delay])
             found[w] = widened(forecasts[w], width, levels)
             changes[i] = _surprise(found[w], truth[w], q)
-        width += rate * changes[max(len(windows) - delay, 0) :].sum(axis=0)
+        for change in changes[max(len(windows) - delay, 0) :]:
+            _follow(width, rate * change)
     return found, widths
+
+
+def _follow(width: np.ndarray, change: np.ndarray) -> None:
+    np.clip(width + change, -_FARTHEST, _FARTHEST, out=width)
 
 
 def widened(forecasts: np.ndarray, width: np.ndarray, levels: Sequence[float]) -> np.ndarray:

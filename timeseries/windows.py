@@ -82,8 +82,10 @@ class Windows:
         """Return the last value of each context and the unit of what follows, both (n, C, 1): what forecasts are made in."""
         if self.scale is not None:
             return contexts[..., -1:], self.scale[self.places(windows)[0]][..., None]
-        period = min(self.period, self.lookback - 1)
-        changes = np.abs(contexts[..., period:] - contexts[..., :-period]).mean(axis=-1, keepdims=True) if period else 0.0
+        period = self.period if self.period < self.lookback else 1
+        changes = (
+            np.abs(contexts[..., period:] - contexts[..., :-period]).mean(axis=-1, keepdims=True) if self.lookback > 1 else 0.0
+        )
         unit = np.maximum(changes, _LEAST_OF_SPREAD * contexts.std(axis=-1, keepdims=True))
         unit = np.maximum(unit, _LEAST_OF_LEVEL * np.abs(contexts).max(axis=-1, keepdims=True))
         return contexts[..., -1:], np.where(unit > 0, unit, 1.0)
