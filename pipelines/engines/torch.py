@@ -260,7 +260,7 @@ class _Steps:
 
     def _samples(self, first: int, last: int) -> int:
         size = self.batches.batch_size
-        return min(last * size, self.batches.n) - first * size
+        return min(last * size, len(self.batches.order)) - first * size
 
     def _backward(self, batch: tuple[Any, Any], weight: float) -> Any:
         """Add a batch's gradients to the step's, and return its loss; both by its share of the step's samples."""

@@ -497,3 +497,18 @@ def test_gathered_joins_no_batches_of_other_shapes_or_types():
 def test_share_of_the_test_part_must_be_a_number():
     with pytest.raises(ParameterError, match="test must be a number"):
         data.split([1, 2, 3, 4], test="half")
+
+
+def test_batches_can_draw_a_part_an_epoch():
+    batches = Batches(lambda rows: rows, 100, 8, seed=0, draw=20)
+    parts = []
+    for epoch in range(3):
+        batches.start_epoch(epoch)
+        assert len(batches) == 3
+        part = np.concatenate([batches[i][0] for i in range(3)])
+        assert len(set(part.tolist())) == 20
+        parts.append(tuple(part.tolist()))
+    assert len(set(parts)) == 3
+    batches.start_epoch(1)
+    assert tuple(batches.order.tolist()) == parts[1]
+    assert len(Batches(lambda rows: rows, 10, 8, seed=0, draw=20)) == 2  # fewer than could be drawn: all of them

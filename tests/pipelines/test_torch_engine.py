@@ -541,3 +541,16 @@ def test_two_processes_go_on_from_the_checkpoint_of_one(tmp_path):
 def test_a_number_that_is_none_in_one_process_stops_both(tmp_path):
     told = in_two_processes(tmp_path, n=22, poisoned=5)  # in the second batch, which is the second process'
     assert all(out.startswith("refused: The loss became nan in epoch 1.") for out in told)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_loss_of_a_drawn_part_is_the_mean_over_its_samples(accumulate):
+    X, y = problem()
+    batches = Batches(lambda rows: X[rows], N, 4, targets=y, seed=0, draw=6)  # a batch of four and one of two
+    model = torch.nn.Linear(4, 2)
+    options = {"valid": None, "judge": judge, "loss": functional.cross_entropy, "device": CPU, "accumulate": accumulate}
+    history = engine.train(model, batches, epochs=1, lr=1e-9, **options)
+    rows = batches.order
+    assert len(rows) == 6
+    expected = functional.cross_entropy(model(torch.from_numpy(X[rows])), torch.from_numpy(y[rows])).item()
+    assert history[0]["loss"] == pytest.approx(expected, abs=1e-5)
