@@ -500,7 +500,7 @@ def test_share_of_the_test_part_must_be_a_number():
 
 
 def test_batches_can_draw_a_part_an_epoch():
-    batches = Batches(lambda rows: rows, 100, 8, seed=0, draw=20)
+    batches = data.Batches(lambda rows: rows, 100, 8, seed=0, draw=20)
     parts = []
     for epoch in range(3):
         batches.start_epoch(epoch)
@@ -511,4 +511,4 @@ def test_batches_can_draw_a_part_an_epoch():
     assert len(set(parts)) == 3
     batches.start_epoch(1)
     assert tuple(batches.order.tolist()) == parts[1]
-    assert len(Batches(lambda rows: rows, 10, 8, seed=0, draw=20)) == 2  # fewer than could be drawn: all of them
+    assert len(data.Batches(lambda rows: rows, 10, 8, seed=0, draw=20)) == 2  # fewer than could be drawn: all of them
