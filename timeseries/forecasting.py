@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -58,7 +59,7 @@ class Forecaster(ForecasterMixin, Pipeline):
     units : int
         Size of the network's state.
     segment : int or "auto"
-        Rows of a segment; "auto" makes about 15 of the context.
+        Rows of a segment; "auto" makes 6 to 15 of the context, in whole periods where it can.
     epochs : int, optional
         The most epochs, of at most 125 steps; training stops earlier when the validation loss no longer falls. None takes as many
         as see every window eight times, but make 1,000 to 4,000 steps.
@@ -330,7 +331,7 @@ class Forecaster(ForecasterMixin, Pipeline):
     def _hold_out(self, X: Panel, y: Any, valid: Any) -> tuple[Panel, None, Panel | None]:
         """Take the end of each series away as the validation part; it keeps `lookback_` rows before it as context."""
         self.shift_ = np.zeros((len(self._form.variables), self.horizon, len(self._levels)))
-        if valid is not None and (isinstance(valid, bool) or not isinstance(valid, (int, float))):
+        if valid is not None and (isinstance(valid, bool) or not isinstance(valid, numbers.Real)):
             self._plan(X)
             self._keep_tail(X)
             valid = valid[0] if isinstance(valid, tuple) and len(valid) == 2 and valid[1] is None else valid
@@ -361,7 +362,11 @@ class Forecaster(ForecasterMixin, Pipeline):
                 f"{X.named(shortest)} has {rows} rows to learn from, but lookback + horizon are {max(self.lookback_, 1)} + "
                 f"{self.horizon}. Give a longer series, or choose a smaller lookback or horizon."
             )
-        self.segment_ = planning.segment_for(self.lookback_) if self.segment == "auto" else min(int(self.segment), self.lookback_)
+        self.segment_ = (
+            planning.segment_for(self.lookback_, self.period_)
+            if self.segment == "auto"
+            else min(int(self.segment), self.lookback_)
+        )
         self.calendar_ = []
         if self._form.freq is not None and X.index is not None:
             context, training = (_days(X.index, rows) for rows in (self.lookback_, len(X.index)))

@@ -6,7 +6,7 @@ __all__ = ["epochs_for", "lookback_for", "segment_for"]
 
 STEPS_AN_EPOCH = 125
 _LONGEST_LOOKBACK = 720
-_SEGMENTS = 15  # the network walks over about so many
+_FEWEST_SEGMENTS, _MOST_SEGMENTS = 6, 15  # the network walks over so many
 _PASSES, _FEWEST_STEPS, _MOST_STEPS, _MOST_EPOCHS = 8, 1000, 4000, 100
 
 
@@ -22,17 +22,21 @@ def lookback_for(rows: int, horizon: int, period: int) -> int:
     return lookback // period * period if lookback >= period else lookback
 
 
-def segment_for(lookback: int) -> int:
-    """Return the rows of a segment: about a fifteenth of the context, rather a divisor of it.
+def segment_for(lookback: int, period: int) -> int:
+    """Return the rows of a segment: about two periods, but six to fifteen to a context, in whole periods or parts of one.
 
     Examples
     --------
-    >>> segment_for(720), segment_for(336), segment_for(97)
-    (48, 21, 6)
+    >>> segment_for(720, 24), segment_for(336, 24), segment_for(24, 12), segment_for(97, 1)
+    (48, 48, 4, 6)
     """
-    target = max(1.0, lookback / _SEGMENTS)
-    options = range(1, math.ceil(2 * target) + 1)
-    return min(options, key=lambda rows: abs(math.log(rows / target)) + 0.3 * (lookback % rows > 0))
+    target = max(1.0, lookback / _MOST_SEGMENTS, min(2 * period, lookback / _FEWEST_SEGMENTS) if period > 1 else 0.0)
+
+    def badness(rows: int) -> float:
+        uneven = rows % period > 0 and period % rows > 0
+        return abs(math.log(rows / target)) + 0.3 * (lookback % rows > 0) + 0.5 * uneven
+
+    return min(range(1, math.ceil(2 * target) + 1), key=badness)
 
 
 def epochs_for(windows: int, batch_size: int) -> int:
