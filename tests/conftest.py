@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the tests state what a CPU does
-if "PYTEST_XDIST_WORKER" in os.environ:  # PyTorch's threads spin while they wait: two processes on two cores take ten times as long
+if "PYTEST_XDIST_WORKER" in os.environ:  # PyTorch's threads spin while they wait: several processes would hold each other up
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

@@ -142,8 +142,8 @@ def find_period(values: Sequence[np.ndarray], usual: Sequence[int] = ()) -> int:
     Returns
     -------
     int
-        The lag of the highest peak of the autocorrelation of the changes, averaged over variables and series, or a usual or the
-        smallest lag that comes within a fifth of it; 1 where no peak stands out from chance.
+        The lag of the highest peak of the autocorrelation of the changes, averaged over variables and series, or a usual lag, or
+        one that it is a multiple of, where that comes within a fifth of it; 1 where no peak stands out from chance.
 
     Examples
     --------
@@ -160,12 +160,17 @@ def find_period(values: Sequence[np.ndarray], usual: Sequence[int] = ()) -> int:
     count = (~np.isnan(found)).sum(axis=0)
     mean = np.where(np.isnan(found), 0.0, found).sum(axis=0) / np.maximum(count, 1)
     peaks = 2 + np.flatnonzero((mean[2:-1] >= mean[1:-2]) & (mean[2:-1] >= mean[3:]))
-    peaks = peaks[mean[peaks] > max(0.1, 3 / np.sqrt(rows))]
-    if not len(peaks):
+    chance = np.sqrt(1.5 / rows)  # standard deviation, at every lag but the first, where there are only differences of noise
+    highest = mean[peaks].max(initial=0.0)
+    for lag in usual:
+        near = peaks[np.abs(peaks - lag) <= max(1, lag // 50)]
+        if mean[near].max(initial=0.0) >= max(0.1, 3 * chance, 0.8 * highest):
+            return lag
+    if highest < max(0.1, (1 + np.sqrt(2 * np.log(lags))) * chance):  # the highest of so many would come by chance, too
         return 1
-    high = peaks[mean[peaks] >= 0.8 * mean[peaks].max()]
-    near = [lag for lag in usual if np.any(np.abs(high - lag) <= max(1, lag // 50))]
-    return int(near[0] if near else high.min())
+    best = peaks[np.argmax(mean[peaks])]
+    high = peaks[mean[peaks] >= 0.8 * highest]
+    return int(min(lag for lag in high if abs(best - lag * round(best / lag)) <= best // 50))
 
 
 def _autocorrelation(series: np.ndarray, lags: int) -> list[np.ndarray]:
@@ -194,7 +199,8 @@ def spread(values: np.ndarray) -> np.ndarray:
     >>> spread(np.array([[1.0, 5.0], [3.0, 5.0]]))
     array([1., 1.])
     """
-    found = np.array([np.nanstd(column, dtype=np.float64) if not np.isnan(column).all() else 0.0 for column in values.T])
+    columns = (column[~np.isnan(column)].astype(np.float64) for column in values.T)
+    found = np.array([column.std() if len(column) else 0.0 for column in columns])
     return np.where(found > 0, found, 1.0)
 
 

@@ -42,6 +42,8 @@ def weights(forecasts: Mapping[str, np.ndarray], truth: np.ndarray, seed: int) -
     if len(seen) > _MOST_VALUES:
         seen = np.sort(np.random.default_rng(seed).choice(seen, _MOST_VALUES, replace=False))
     said, came = np.stack([one.ravel()[seen] for one in forecasts.values()]), truth.ravel()[seen]
+    unit = float(np.abs(said - came).mean()) or 1.0  # the search stops at slopes that are small as such
+    said, came = said / unit, came / unit
 
     def loss(scores: np.ndarray) -> tuple[float, np.ndarray]:
         shares = softmax(scores)

@@ -283,7 +283,7 @@ class Forecaster(ForecasterMixin, Pipeline):
         panel = Panel(*read(X, variables=self.variables, known=self.known, series_id=self.series_id, like=like))
         if train:
             self.form_ = panel.form.to_dict()
-            self.notes_ += panel.notes
+            self.notes_ += [f"In the training series: {note}" for note in panel.notes]
         return panel
 
     @property

@@ -311,6 +311,34 @@ def test_examples_and_times_name_the_first_step(on_frame):
     assert (found["times"][0], found["times"][-1]) == (DAYS[21], DAYS[-H])
 
 
+def test_weekly_co2_with_its_gaps_is_forecast():
+    from statsmodels.datasets import co2
+
+    X = co2.load_pandas().data["co2"][:700]
+    assert X.isna().sum() > 20
+    model = make(lookback=104, horizon=8, quantiles=BAND).fit(X[:600])
+    assert any("missing values (NaN) are filled" in note for note in model.notes_)
+    report = model.evaluate(X[496:])
+    assert report.n == 204 - 104 - 8 + 1
+    assert report.metrics["mae"] < report.tables["baselines"].loc["last value", "mae"]
+    found = model.predict(X[:600])
+    assert found.index.equals(X.index[600:608])
+    assert found.columns.tolist() == ["co2", "co2_q0.1", "co2_q0.9"]
+    assert np.isfinite(found.to_numpy()).all()
+
+
+def test_yearly_sunspots_are_forecast():
+    from statsmodels.datasets import sunspots
+
+    years = sunspots.load_pandas().data["SUNACTIVITY"]
+    X = years.set_axis(pd.period_range("1700", periods=len(years), freq="Y"))
+    model = make(lookback=44, horizon=11, epochs=10).fit(X[:-60])
+    assert model.calendar_ == []
+    report = model.evaluate(X[-104:])
+    assert report.metrics["mae"] < report.tables["baselines"].loc["last value", "mae"]
+    assert model.predict().index[0] == pd.Period("1949", "Y")
+
+
 # --- results in kind --------------------------------------------------------------------------------------------------
 
 
@@ -390,7 +418,14 @@ def test_forecasts_come_in_the_kind_of_the_series(kind, quantiles):
 def test_one_model_serves_every_kind_of_the_same_width(on_frame):
     expected = on_frame.predict(frame()).to_numpy()
     X = frame()
-    for given in (X.to_numpy(), X[["price", "load"]], X.reset_index(drop=True), X.astype(np.float32), {"z": X}, [X.to_numpy()] * 2):
+    for given in (
+        X.to_numpy(),
+        X[["price", "load"]],
+        X.reset_index(drop=True),
+        X.astype(np.float32),
+        {"z": X},
+        [X.to_numpy()] * 2,
+    ):
         found = on_frame.predict(given)
         if isinstance(given, pd.DataFrame) and given.columns[0] == "price":
             assert found.columns.tolist() == ["price", "load"]
@@ -408,7 +443,10 @@ def test_series_not_seen_in_fit_are_forecast(family):
     found = family.predict({"new": WAVE, "a": WAVE})
     assert list(found) == ["new", "a"]
     assert not np.allclose(found["new"], found["a"], rtol=1e-9) or family.blend_.get("network", 0) == 0
-    assert family._inputs(family._windows([WAVE[:, None]]), [np.zeros((T, 0))], family._inspect({"new": WAVE}))[0][0]["series"].max() == 0
+    assert (
+        family._inputs(family._windows([WAVE[:, None]]), [np.zeros((T, 0))], family._inspect({"new": WAVE}))[0][0]["series"].max()
+        == 0
+    )
     assert family.predict([WAVE])[0].shape == (H, 3)
 
 
@@ -435,7 +473,8 @@ def test_future_in_every_kind(selling):
     future = pd.DataFrame({"promo": [0.0, 1.0, 0.0, 1.0]}, NEXT)
     expected = selling.predict(future=future)
     assert expected.columns.tolist() == ["sales", "sales_q0.1", "sales_q0.9"]
-    for given in (future["promo"], future.to_numpy(), future.to_numpy().tolist(), pd.concat([future, future.set_index(NEXT + NEXT[3].freq * 4)])):
+    longer = pd.concat([future, future.set_index(NEXT + pd.Timedelta(days=H))])
+    for given in (future["promo"], future.to_numpy(), future.to_numpy().tolist(), longer):
         pd.testing.assert_frame_equal(selling.predict(future=given), expected)
 
 
@@ -603,6 +642,7 @@ def test_series_too_short_for_the_automatic_lookback_is_refused():
         (WAVE[:9], DataError, "expected a DataFrame|DataFrame|columns|column"),
         (PAIR[: L + H - 1], DataError, r"No series of the validation part has lookback \+ horizon = 12 \+ 4 rows"),
         (PAIR[:, :1], DataError, "1 column"),
+        (np.where(np.arange(60)[:, None] < 12, PAIR[:60], np.nan), DataError, "Nothing was observed in the validation part"),
         (pd.DataFrame({"x": WAVE, "y": WAVE}), DataError, "no column 'load'"),
     ],
     ids=repr,
@@ -629,12 +669,10 @@ def test_calls_that_cannot_be_answered_are_refused(banded, family):
         with pytest.raises(DataError, match="groups"):
             family.evaluate({"a": WAVE, "b": WAVE}, groups=groups)
     for X in ({}, [], np.zeros(0)):
-        with pytest.raises(DataError, match="empty|no rows"):
+        with pytest.raises(DataError, match=r"empty|no rows"):
             banded.predict(X)
     with pytest.raises(DataError, match="every one is nan"):
-        holey = PAIR.copy()
-        holey[L:] = np.nan
-        banded.evaluate(holey)
+        banded.evaluate(np.where(np.arange(T)[:, None] < L, PAIR, np.nan))
 
 
 @pytest.mark.parametrize(
@@ -680,9 +718,9 @@ STRANGE = {
     "constant variable": (np.stack([WAVE, np.full(T, 0.1)], axis=1), None),
     "huge": (WAVE * 1e12, None),
     "huge offset": (WAVE + 1e12, None),
-    "huge float32": ((WAVE * 1e25).astype(np.float32), None),
+    "huge float32": ((WAVE * 1e15).astype(np.float32), None),
     "tiny": (WAVE * 1e-12, None),
-    "tiny float32": ((WAVE * 1e-25).astype(np.float32), None),
+    "tiny float32": ((WAVE * 1e-15).astype(np.float32), None),
     "mixed sizes": (np.stack([WAVE * 1e12, WAVE * 1e-12], axis=1), None),
     "series of mixed sizes": ({"a": WAVE * 1e12, "b": np.zeros(T), "c": WAVE * 1e-12}, None),
     "level shift": (WAVE, np.concatenate([WAVE, WAVE + 1e9, WAVE - 1e9])),
@@ -699,6 +737,9 @@ STRANGE = {
     "steps": (np.repeat(np.arange(10.0), 20), None),
     "whole numbers": (np.arange(T) % 7, None),
 }
+
+
+DRAWN = ("zeros", "huge", "tiny", "level shift", "zeros, then alive")
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["alone", "beside another"])
@@ -718,7 +759,9 @@ def test_strange_series_are_forecast_without_a_warning(name, many, tmp_path):
     assert all(np.isfinite(record["loss"]) for record in model.history_)
     assert np.isfinite(model.shift_).all()
     model.save(tmp_path / "m")
-    report.save(tmp_path / "r.html")
+    report.save(tmp_path / "r.json")
+    if not many and name in DRAWN:
+        report.save(tmp_path / "r.html")
 
 
 def test_a_constant_series_stays_constant():
@@ -757,6 +800,12 @@ def test_without_a_validation_part_nothing_is_mixed_or_shifted():
     assert model.predict().shape == (H, 2, 3)
 
 
+def test_validation_share_may_be_a_number_of_numpys():
+    one, other = (make().fit(WAVE, valid=valid) for valid in (0.25, np.float32(0.25)))
+    assert np.array_equal(one.predict(), other.predict())
+    assert make().fit(WAVE, valid=np.int64(0)).blend_ == {"network": 1.0}
+
+
 def test_series_too_short_to_split_are_used_whole_and_it_is_said():
     model = make().fit(WAVE[:22])
     assert any("No validation part: the series are too short to split" in note for note in model.notes_)
@@ -784,7 +833,6 @@ def test_quantiles_never_cross(seed):
         assert (levels[..., 3] >= found["y_pred"]).all()
 
 
-@pytest.mark.slow
 def test_intervals_cover_what_they_say():
     rng = np.random.default_rng(7)
     X, spread = np.zeros(6000), 1 + 0.8 * np.sin(np.arange(6000) / 200)
@@ -798,12 +846,22 @@ def test_intervals_cover_what_they_say():
 
 
 @pytest.mark.parametrize("stride", [1, 4, 24, 300])
-def test_intervals_stay_sensible_at_any_stride(stride):
+def test_intervals_are_as_wide_at_any_stride(stride):
     X = np.random.default_rng(0).normal(size=6000)
     model = make(quantiles=BAND, epochs=1).fit(X[:1000])
     report = model.evaluate(X, stride=stride)
     assert 0.6 < report.metrics["coverage_80"] < 0.95
     assert report.metrics["width_80"] < 6
+
+
+def test_intervals_find_back_after_a_standstill():
+    rng = np.random.default_rng(1)
+    X = np.concatenate([rng.normal(size=500), np.zeros(5000), rng.normal(size=1000)])
+    model = make(quantiles=BAND, epochs=1).fit(rng.normal(size=1000))
+    forecasts, _ = backtest(model, X)
+    width = (forecasts[..., 2] - forecasts[..., 1])[:, 0, 0]
+    assert width[5400] < width[400] / 100
+    assert width[6000] > width[400] / 2
 
 
 # --- one seed, interruption, resuming ----------------------------------------------------------------------------------
@@ -916,10 +974,7 @@ def test_ctrl_c_keeps_the_best_weights_and_warns(monkeypatch, tmp_path):
     interrupt(monkeypatch, 2, KeyboardInterrupt)
     model = make(epochs=50, quantiles=BAND)
     with pytest.warns(UserWarning, match=r"interrupted after 2 epochs; the best weights so far are kept"):
-        try:
-            model.fit(PAIR)
-        except KeyboardInterrupt:
-            pytest.fail("the interruption came through")
+        model.fit(PAIR)
     assert model.history_[-1]["interrupted"]
     assert any("interrupted" in note for note in model.evaluate(PAIR).notes)
     assert model.blend_ != {}
@@ -1028,7 +1083,7 @@ def test_an_epoch_draws_from_very_many_windows_and_validation_takes_a_part():
 
 def test_many_series_learn_together():
     rng = np.random.default_rng(0)
-    X = {f"s{i}": 10.0**(i % 7) * (np.sin(np.arange(100) / 2 + i) + 0.05 * rng.normal(size=100)) for i in range(200)}
+    X = {f"s{i}": 10.0 ** (i % 7) * (np.sin(np.arange(100) / 2 + i) + 0.05 * rng.normal(size=100)) for i in range(200)}
     model = make(horizon=4, batch_size=128, lr=1e-2).fit(X)
     assert model.scale_ is None
     assert len(model.names_) == len(model.tail_facts_) == 200
@@ -1113,6 +1168,14 @@ def test_manifest_is_small_and_readable(tmp_path):
     assert longest({k: v for k, v in facts.items() if k != "history_"}) < 20
     assert not re.search(r"(\s+-?\d+\.\d+,){20}", text)
     assert facts["tail_facts_"] == [{"name": None, "freq": None, "index": {"kind": "row", "name": None, "last": 999, "step": 1}}]
+
+
+def test_a_backtest_with_numbers_of_numpys_is_saved(tmp_path):
+    model = make(horizon=np.int64(3), seed=np.int64(1), quantiles=[np.float64(0.9)]).fit(PAIR)
+    model.evaluate(PAIR, stride=np.int64(5))
+    loaded = pipelines.load(model.save(tmp_path / "m"), device="cpu")
+    assert loaded.report_.context["stride"] == 5
+    np.testing.assert_allclose(loaded.predict(), model.predict())
 
 
 def test_a_model_says_what_it_is(banded):
