@@ -293,7 +293,9 @@ class _Mean:
     def _look(self) -> None:
         if not self.unseen or not self.finite:
             return
-        for value, (_, samples) in zip(torch.stack([loss for loss, _ in self.unseen]).tolist(), self.unseen, strict=True):
+        losses = [loss for loss, _ in self.unseen]
+        values = torch.stack(losses).tolist() if len(losses) > 1 else [losses[0].item()]
+        for value, (_, samples) in zip(values, self.unseen, strict=True):
             if not math.isfinite(value):
                 self.sum, self.finite = value, False
                 return
@@ -315,7 +317,7 @@ def _schedule(steps: int, warmup: float) -> Callable[[int], float]:
 
 
 def _optimizer(model: Any, parameters: Sequence[dict[str, Any]] | None, lr: float, weight_decay: float, place: Any) -> Any:
-    undecayed = _undecayed(model)
+    undecayed = _undecayed(model) if weight_decay or parameters else set()  # one group is one call a step less
     groups: list[dict[str, Any]] = []
     for given in parameters or [{"params": model.parameters()}]:
         trained = [parameter for parameter in given["params"] if parameter.requires_grad]
