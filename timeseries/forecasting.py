@@ -159,7 +159,8 @@ class Forecaster(ForecasterMixin, Pipeline):
         ----------
         history : series, optional
             What lies before the forecast, at least `lookback_` rows of each series; by default the end of the training series.
-            Rows before that are of use to intervals: their width then follows how well the latest forecasts would have done.
+            Rows before that, if they came after the training series, are of use to intervals: their width then follows how well
+            the latest forecasts would have done. Without time stamps all rows count as later ones: leave those of `fit` out.
         future : DataFrame, array, list or dict, optional
             The columns in `known` for the rows to forecast.
 
@@ -199,13 +200,23 @@ class Forecaster(ForecasterMixin, Pipeline):
     def _widths(self, panel: Panel) -> np.ndarray:
         """Return the factors, as logarithms, that forecasts settled within the history call for, (series, C, levels)."""
         widths = np.zeros((len(panel), len(self._form.variables), len(self._levels)))
-        rows = self.lookback_ + self.horizon
-        chosen = [i for i, one in enumerate(panel.series) if len(one.values) >= rows]
+        rows = [min(new, self.horizon + _MOST_SETTLED) for new in self._unseen(panel)]
+        chosen = [i for i, new in enumerate(rows) if new >= self.horizon and len(panel.series[i].values) >= self.lookback_ + new]
         if chosen:
-            recent = Panel([panel.series[i].tail(rows + _MOST_SETTLED) for i in chosen], panel.form)
-            windows = self._windows(recent.values)
-            widths[chosen] = self._backtested(recent, windows)[3]
+            recent = Panel([panel.series[i].tail(self.lookback_ + rows[i]) for i in chosen], panel.form)
+            widths[chosen] = self._backtested(recent, self._windows(recent.values))[3]
         return widths
+
+    def _unseen(self, panel: Panel) -> list[int]:
+        """Return how many rows of each series, after a first context, `fit` has not seen: it knows those it has too well."""
+        trained = {one.name: one.index for one in self._tail().series}
+        return [self._after(one, trained.get(one.name)) for one in panel.series]
+
+    def _after(self, series: Series, trained: pd.Index | None) -> int:
+        after, index = len(series.values) - self.lookback_, series.index
+        if index is None or trained is None or self._form.freq is None or type(index) is not type(trained):
+            return after  # a new series, or no time stamps to tell
+        return min(after, int((index > trained[-1]).sum()))
 
     # ---------------------------------------------------------------- the three a pipeline supplies
     def _build(self) -> Any:
@@ -521,8 +532,10 @@ class Forecaster(ForecasterMixin, Pipeline):
                 simple.setdefault(name, np.empty_like(truth))[rows] = said.swapaxes(1, 2)
         if self.quantiles is None:
             return forecasts, truth, simple, None
-        series = windows.places(np.arange(n))[0]
-        forecasts, widths = intervals.adapted(forecasts, truth, self._levels, series, windows.stride)
+        series, first = windows.places(np.arange(n))
+        seen = np.array(panel.lengths) - self._unseen(panel)
+        fresh = first + self.lookback_ >= seen[series]
+        forecasts, widths = intervals.adapted(forecasts, truth, self._levels, series, windows.stride, fresh)
         return forecasts, truth, simple, widths
 
     def _naive_errors(self, panel: Panel) -> np.ndarray:

@@ -70,7 +70,12 @@ def shifts(outputs: np.ndarray, truth: np.ndarray, levels: Sequence[float]) -> n
 
 
 def adapted(
-    forecasts: np.ndarray, truth: np.ndarray, levels: Sequence[float], series: np.ndarray, stride: int
+    forecasts: np.ndarray,
+    truth: np.ndarray,
+    levels: Sequence[float],
+    series: np.ndarray,
+    stride: int,
+    fresh: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Let each quantile's distance to the median follow how often the truth lay beyond it in forecasts already settled [1]_.
 
@@ -88,6 +93,8 @@ def adapted(
         The series of each window, counted from 0, all windows of one together.
     stride : int
         Rows from one window to the next.
+    fresh : ndarray of bool, (n,), optional
+        The windows that count, as their truth was not trained on; all by default.
 
     Returns
     -------
@@ -119,7 +126,7 @@ def adapted(
             if i >= delay:
                 _follow(width, rate * changes[i - delay])
             found[w] = widened(forecasts[w], width, levels)
-            changes[i] = _surprise(found[w], truth[w], q)
+            changes[i] = _surprise(found[w], truth[w], q) if fresh is None or fresh[w] else 0.0
         for change in changes[max(len(windows) - delay, 0) :]:
             _follow(width, rate * change)
     return found, widths
