@@ -270,10 +270,12 @@ def peers(
     test part, but ours also makes the simple forecasts and the report with its bootstrap.
     """
     if not Path(PEERS_PYTHON).exists():
-        raise SystemExit(
+        missing = (
             f"{PEERS_PYTHON} is not there. Make it: python3.11 -m venv /tmp/peers && /tmp/peers/bin/python -m pip install -r "
-            "benchmarks/peers-timeseries.txt; or set PEERS_PYTHON to the python of such an environment."
         )
+        return {
+            "left out": missing + "benchmarks/peers-timeseries.txt; or set PEERS_PYTHON to the python of such an environment."
+        }
     values = read_etth1().to_numpy(np.float32)
     train, test = values[: rows[0]], values[rows[1] - lookback : rows[2]]
     common = {"lookback": lookback, "epochs": epochs, "batch_size": batch_size}

@@ -96,7 +96,8 @@ class Forecaster(ForecasterMixin, Pipeline):
     what fills a gap comes from the context alone. The loss is the mean absolute error, or the quantile loss where `quantiles`
     are asked for. The validation part, the last tenth of each series by default, then decides how much of the forecast is the
     network's and how much that of the simple methods every report shows, and what quantiles need to be shifted by [2]_. In use,
-    intervals grow and shrink with the share of the truth that they missed lately.
+    intervals grow and shrink with the share of the truth that they missed lately. `fit(…, valid=series)` takes a validation part
+    of one's own, with the rows before it in front as context; `valid=0` takes none, and the forecast is then the network's alone.
 
     References
     ----------
