@@ -451,8 +451,9 @@ except suite.DataError as error:
 else:
     np.savez(folder / f"{rank}.npz", *weights)
     print(json.dumps(history))
-finally:
-    suite.torch.distributed.destroy_process_group()  # or its threads can abort a process that ends before the other
+suite.torch.distributed.barrier()
+sys.stdout.flush()
+os._exit(0)  # all is done: gloo's threads can abort a process while its interpreter shuts down
 """
 
 
