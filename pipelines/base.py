@@ -1,5 +1,7 @@
 """The contract every pipeline keeps: fit, predict, evaluate, score, save, load."""
 
+import hashlib
+import json
 import os
 import time
 import warnings
@@ -272,6 +274,11 @@ class Pipeline(BaseEstimator):
             self._warn(f"Training was interrupted {done}; the best weights so far are kept.")
         if self.history_[-1].get("diverged"):
             self._warn(f"The loss was no longer a number {done}; the best weights before are kept. Try a smaller lr.")
+
+    def _digest(self, facts: Any) -> Any:
+        """Begin the hash that says what a checkpoint was made from: with the parameters that matter, and plain facts."""
+        params = {name: value for name, value in self.get_params().items() if name not in ("device", "verbose")}
+        return hashlib.sha256(json.dumps([params, facts], sort_keys=True, default=str).encode())
 
     def _warn(self, note: str) -> None:
         self.notes_.append(note)

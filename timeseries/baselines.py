@@ -1,6 +1,5 @@
 """The simple forecasts every report puts beside the network's, and the period they need."""
 
-import copy
 import functools
 from collections.abc import Sequence
 
@@ -88,30 +87,31 @@ def fit_linear_map(windows: Windows, seed: int, penalty: float | None = None) ->
     variables = windows.values[0].shape[1]
     drawn = np.random.default_rng(seed).permutation(len(windows))[: max(1, _MOST_SEQUENCES // variables)]
     late = np.concatenate([[False], windows.progress(drawn)[1:] >= 0.8])
-    fitted, judged = _Moments(windows, drawn[~late]), _Moments(windows, drawn[late])
+    fitted, judged = _Moments.of(windows, drawn[~late]), _Moments.of(windows, drawn[late])
     if penalty is None:
         penalty = min(_PENALTIES, key=lambda one: judged.error(fitted.solve(one)))
     return (fitted + judged).solve(penalty), penalty
 
 
 class _Moments:
-    """What a ridge regression needs to know of its data: three matrices of products."""
+    """What a ridge regression needs to know of its data: the products of inputs with each other, and with targets."""
 
-    def __init__(self, windows: Windows, rows: np.ndarray) -> None:
-        self.gram = np.zeros((windows.lookback, windows.lookback))
-        self.cross = np.zeros((windows.lookback, windows.horizon))
+    def __init__(self, gram: np.ndarray, cross: np.ndarray) -> None:
+        self.gram, self.cross = gram, cross
+
+    @classmethod
+    def of(cls, windows: Windows, rows: np.ndarray) -> "_Moments":
+        gram, cross = np.zeros((windows.lookback, windows.lookback)), np.zeros((windows.lookback, windows.horizon))
         for part in np.array_split(np.sort(rows), max(1, len(rows) // 256)):
             x, y = windows.normalised(part)
             x, y = x.reshape(-1, windows.lookback).astype(np.float64), y.reshape(-1, windows.horizon).astype(np.float64)
             whole = ~np.isnan(y).any(axis=1)
-            self.gram += x[whole].T @ x[whole]
-            self.cross += x[whole].T @ y[whole]
+            gram += x[whole].T @ x[whole]
+            cross += x[whole].T @ y[whole]
+        return cls(gram, cross)
 
     def __add__(self, other: "_Moments") -> "_Moments":
-        both = copy.copy(self)
-        both.gram, both.cross = self.gram + other.gram, self.cross + other.cross
-        both.__dict__.pop("spectrum", None)
-        return both
+        return _Moments(self.gram + other.gram, self.cross + other.cross)
 
     @functools.cached_property
     def spectrum(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -216,8 +216,6 @@ def naive_error(series: np.ndarray, period: int) -> np.ndarray:
     >>> naive_error(np.array([[1.0], [3.0], [4.0]]), period=1)
     array([1.5])
     """
-    if len(series) <= period:
-        return np.full(series.shape[1], np.nan)
     found = np.full(series.shape[1], np.nan)
     for k, column in enumerate(series.T):  # one at a time: a copy of a column is small
         error = np.abs(column[period:] - column[:-period])

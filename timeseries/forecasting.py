@@ -1,6 +1,5 @@
 """`Forecaster`: from time series of any kind to what comes next, with intervals and an honest backtest."""
 
-import hashlib
 import json
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
@@ -241,18 +240,24 @@ class Forecaster(ForecasterMixin, Pipeline):
         windows = self._windows(X.values)
         tables = [self._known(one) for one in X.series]
         stride = 1 if train else max(1, -(-len(windows) // _MOST_VALIDATED))
-        return self._inputs(windows, tables, X, train=train, stride=stride)
+        targets = Targets(windows, stride)
+        return self._inputs(windows, tables, X, targets=targets if train else targets[:], train=train, stride=stride)
 
     def _inputs(
-        self, windows: Windows, tables: Sequence[np.ndarray], panel: Panel, *, train: bool = False, stride: int = 1
+        self,
+        windows: Windows,
+        tables: Sequence[np.ndarray],
+        panel: Panel,
+        *,
+        targets: Any = None,
+        train: bool = False,
+        stride: int = 1,
     ) -> data.Batches:
         ids = np.array([self._ids.get(one.name, 0) for one in panel.series])
 
         def read_inputs(rows: np.ndarray) -> dict[str, np.ndarray]:
             rows = rows * stride
-            contexts = windows.contexts(rows)
-            last, unit = windows.units(rows, contexts)
-            inputs = {"values": ((contexts - last) / unit).astype(np.float32)}
+            inputs = {"values": windows.relative(rows)[0].astype(np.float32)}
             if self.known_columns_:
                 inputs["known"] = windows.rows(tables, rows, self.lookback_ + self.horizon)
             if self._ids:
@@ -263,7 +268,7 @@ class Forecaster(ForecasterMixin, Pipeline):
             read_inputs,
             -(-len(windows) // stride),
             self.batch_size,
-            targets=Targets(windows, stride) if windows.horizon else None,
+            targets=targets,
             seed=self.seed if train else None,
             draw=planning.STEPS_AN_EPOCH * self.batch_size,
         )
@@ -405,7 +410,7 @@ class Forecaster(ForecasterMixin, Pipeline):
         if valid_set is not None and not valid_set.n:
             needed = f"lookback + horizon = {self.lookback_} + {self.horizon} rows"
             raise DataError(f"No series of the validation part has {needed}. Put the rows before it in front, as context.")
-        if valid_set is not None and np.isnan(valid_set.targets[:]).all():
+        if valid_set is not None and np.isnan(valid_set.targets).all():
             raise DataError(f"Nothing was observed in the validation part after its first {self.lookback_} rows. Give others.")
         epochs = self.epochs or planning.epochs_for(batches.n, self.batch_size)
         say(f"training on {batches.n} windows of {self.lookback_} + {self.horizon} rows, {self.device_.name}", self.verbose)
@@ -433,7 +438,7 @@ class Forecaster(ForecasterMixin, Pipeline):
 
     def _settle(self, valid: Panel, valid_set: data.Batches) -> None:
         """Learn from the validation part what the network leaves open: its share in the forecast, and the width of intervals."""
-        truth = valid_set.targets[:]
+        truth = valid_set.targets
         outputs = self._engine.infer(self.model_, valid_set, device=self.device_)
         simple = self._simple(np.concatenate([valid_set[i][0]["values"] for i in range(len(valid_set))]))
         self.blend_ = blending.weights({"network": outputs[..., self._median], **simple}, truth, self.seed)
@@ -444,15 +449,13 @@ class Forecaster(ForecasterMixin, Pipeline):
         if valid.whole is not None:  # the closed form is quick: let it have the latest rows, too
             self.linear_, _ = baselines.fit_linear_map(self._windows(valid.whole.values), self.seed, self.linear_penalty_)
 
-    def _judge(self, outputs: np.ndarray, targets: Any) -> dict[str, float]:
-        truth = targets[:]
-        error = np.abs(truth - outputs[..., self._median])
-        return {"val_loss": intervals.pinball(outputs, truth, self._levels), "val_mae": float(np.nanmean(error))}
+    def _judge(self, outputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        error = np.abs(targets - outputs[..., self._median])
+        return {"val_loss": intervals.pinball(outputs, targets, self._levels), "val_mae": float(np.nanmean(error))}
 
     def _fingerprint(self, *panels: Panel | None) -> str:
         """Identify parameters and series, so that a checkpoint is never continued with others."""
-        params = {k: v for k, v in self.get_params().items() if k not in ("device", "verbose")}
-        digest = hashlib.sha256(json.dumps([params, self.form_], sort_keys=True, default=str).encode())
+        digest = self._digest(self.form_)
         for one in (one for panel in panels if panel is not None for one in panel.series):
             digest.update(json.dumps([one.facts(), one.values.shape]).encode())
             digest.update(np.ascontiguousarray(one.values).tobytes())
@@ -476,9 +479,8 @@ class Forecaster(ForecasterMixin, Pipeline):
     # ---------------------------------------------------------------- outputs
     def _forecasts(self, windows: Windows, rows: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Turn outputs into values (n, C, horizon, levels), and give the simple forecasts (n, C, horizon) beside them."""
-        contexts = windows.contexts(rows)
-        last, unit = windows.units(rows, contexts)
-        simple = self._simple((contexts - last) / unit)
+        contexts, last, unit = windows.relative(rows)
+        simple = self._simple(contexts)
         levels = self._blended(outputs, simple)
         if self.quantiles is not None:
             levels = intervals.ordered(levels + self.shift_, self._median)
@@ -541,11 +543,14 @@ class Forecaster(ForecasterMixin, Pipeline):
 
     def _naive_errors(self, panel: Panel) -> np.ndarray:
         """Return the unit of MASE of each series: that of its training part, or of its first context where it is new."""
-        known = dict(zip(self.names_, self.naive_error_, strict=False))
         if len(panel) == 1 and len(self.naive_error_) == 1:
             return self.naive_error_
+        known = dict(zip(self.names_, self.naive_error_, strict=False))
         return np.stack(
-            [known.get(one.name, baselines.naive_error(one.values[: self.lookback_], self.period_)) for one in panel.series]
+            [
+                known[one.name] if one.name in known else baselines.naive_error(one.values[: self.lookback_], self.period_)
+                for one in panel.series
+            ]
         )
 
     def _groups(self, panel: Panel, groups: Any, series: np.ndarray) -> Any:

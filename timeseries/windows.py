@@ -90,11 +90,16 @@ class Windows:
         unit = np.maximum(unit, _LEAST_OF_LEVEL * np.abs(contexts).max(axis=-1, keepdims=True))
         return contexts[..., -1:], np.where(unit > 0, unit, 1.0)
 
-    def normalised(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return contexts and truth as differences to the context's last value, in its unit, as float32."""
+    def relative(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return contexts as differences to their last value, in its unit; and that value and unit, as `units` does."""
         contexts = self.contexts(windows)
         last, unit = self.units(windows, contexts)
-        return ((contexts - last) / unit).astype(np.float32), ((self.truth(windows) - last) / unit).astype(np.float32)
+        return (contexts - last) / unit, last, unit
+
+    def normalised(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return contexts and truth as differences to the context's last value, in its unit, as float32."""
+        contexts, last, unit = self.relative(windows)
+        return contexts.astype(np.float32), ((self.truth(windows) - last) / unit).astype(np.float32)
 
     def rows(self, tables: Sequence[np.ndarray], windows: np.ndarray, length: int) -> np.ndarray:
         """Return the first `length` rows of each window in other tables, parallel to the series, (n, length, k)."""

@@ -2,8 +2,6 @@
 
 import contextlib
 import functools
-import hashlib
-import json
 import math
 import os
 import re
@@ -310,9 +308,7 @@ class ImageClassifier(ClassifierMixin, Pipeline):
 
     def _fingerprint(self, *parts: tuple[Any, np.ndarray]) -> str:
         """Identify parameters, images and labels, so that a checkpoint is never continued with others."""
-        params = {k: v for k, v in self.get_params().items() if k not in ("device", "verbose")}
-        facts = [self.classes_.tolist(), self.image_size_, self.channels_, self.value_range_]
-        digest = hashlib.sha256(json.dumps([params, facts], sort_keys=True, default=str).encode())
+        digest = self._digest([self.classes_.tolist(), self.image_size_, self.channels_, self.value_range_])
         for X, y in parts:
             digest.update(b"".join(data.fingerprints(X)) + y.tobytes())
         return digest.hexdigest()

@@ -16,7 +16,7 @@ __all__ = ["ForecasterMixin"]
 class ForecasterMixin:
     """Forecasts of the next `horizon` rows; the truth is in the series themselves, so there is no `y`.
 
-    A domain supplies `_backtest(series, stride)`, the arguments of `pipelines.metrics.forecasting` for every window.
+    A domain supplies `_backtest(series, stride, groups)`, the arguments of `pipelines.metrics.forecasting` for every window.
     """
 
     horizon: int
