@@ -93,10 +93,12 @@ class Forecaster(ForecasterMixin, Pipeline):
     The network, after [1]_, sees each context as differences to its last value: in units of the variable's spread in training,
     or, with many series, of the context's own seasonal changes. Every number that prepares data comes from the training part;
     what fills a gap comes from the context alone. The loss is the mean absolute error, or the quantile loss where `quantiles`
-    are asked for. The validation part, the last tenth of each series by default, then decides how much of the forecast is the
-    network's and how much that of the simple methods every report shows, and what quantiles need to be shifted by [2]_. In use,
-    intervals grow and shrink with the share of the truth that they missed lately. `fit(…, valid=series)` takes a validation part
-    of one's own, with the rows before it in front as context; `valid=0` takes none, and the forecast is then the network's alone.
+    are asked for. Where series have less than 2,000 rows, the network learns what a linear map leaves open.
+
+    The validation part, the last tenth of each series by default, then decides how much of the forecast is the network's and how
+    much that of the simple methods every report shows, and what quantiles need to be shifted by [2]_. In use, intervals grow and
+    shrink with the share of the truth that they missed lately. `fit(…, valid=series)` takes a validation part of one's own, with
+    the rows before it in front as context; `valid=0` takes none, and the forecast is then the network's alone.
 
     References
     ----------
@@ -240,7 +242,7 @@ class Forecaster(ForecasterMixin, Pipeline):
         windows = self._windows(X.values)
         tables = [self._known(one) for one in X.series]
         stride = 1 if train else max(1, -(-len(windows) // _MOST_VALIDATED))
-        targets = Targets(windows, stride)
+        targets = Targets(windows, stride, self.linear_ if self.on_linear_map_ else None)
         return self._inputs(windows, tables, X, targets=targets if train else targets[:], train=train, stride=stride)
 
     def _inputs(
@@ -384,6 +386,7 @@ class Forecaster(ForecasterMixin, Pipeline):
             if self.segment == "auto"
             else min(int(self.segment), self.lookback_)
         )
+        self.on_linear_map_ = self.architecture == "segment" and planning.on_linear_map(rows)
         self.calendar_ = []
         if self._form.freq is not None and X.index is not None:
             context, training = (_days(X.index, rows) for rows in (self.lookback_, len(X.index)))
@@ -438,10 +441,11 @@ class Forecaster(ForecasterMixin, Pipeline):
 
     def _settle(self, valid: Panel, valid_set: data.Batches) -> None:
         """Learn from the validation part what the network leaves open: its share in the forecast, and the width of intervals."""
-        truth = valid_set.targets
-        outputs = self._engine.infer(self.model_, valid_set, device=self.device_)
         simple = self._simple(np.concatenate([valid_set[i][0]["values"] for i in range(len(valid_set))]))
-        self.blend_ = blending.weights({"network": outputs[..., self._median], **simple}, truth, self.seed)
+        outputs = self._whole(self._engine.infer(self.model_, valid_set, device=self.device_), simple)
+        truth = valid_set.targets + simple["linear map"] if self.on_linear_map_ else valid_set.targets
+        apart = truth.shape[1] * sum(max(1.0, (rows - self.lookback_) / self.horizon) for rows in valid.lengths)
+        self.blend_ = blending.weights({"network": outputs[..., self._median], **simple}, truth, self.seed, apart)
         shares = ", ".join(f"{share:.0%} {name}" for name, share in self.blend_.items())
         self.notes_.append(f"The forecast is {shares}, as was best on the validation part.")
         if self.quantiles is not None:
@@ -481,7 +485,7 @@ class Forecaster(ForecasterMixin, Pipeline):
         """Turn outputs into values (n, C, horizon, levels), and give the simple forecasts (n, C, horizon) beside them."""
         contexts, last, unit = windows.relative(rows)
         simple = self._simple(contexts)
-        levels = self._blended(outputs, simple)
+        levels = self._blended(self._whole(outputs, simple), simple)
         if self.quantiles is not None:
             levels = intervals.ordered(levels + self.shift_, self._median)
         return levels * unit[..., None] + last[..., None], {name: said * unit + last for name, said in simple.items()}
@@ -489,9 +493,13 @@ class Forecaster(ForecasterMixin, Pipeline):
     def _simple(self, contexts: np.ndarray) -> dict[str, np.ndarray]:
         return baselines.all_of(contexts, self.horizon, self.period_, self.linear_)
 
+    def _whole(self, outputs: np.ndarray, simple: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the network's forecasts from its outputs: what it adds to the linear map, or all of it."""
+        outputs = outputs.astype(np.float64)
+        return outputs + simple["linear map"][..., None] if self.on_linear_map_ else outputs
+
     def _blended(self, outputs: np.ndarray, simple: dict[str, np.ndarray]) -> np.ndarray:
         """Mix the network's median with the simple forecasts; its quantiles move along."""
-        outputs = outputs.astype(np.float64)
         if list(self.blend_) == ["network"]:
             return outputs
         median = outputs[..., self._median]

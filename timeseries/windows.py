@@ -116,6 +116,8 @@ class Windows:
 class Targets:
     """What came after every `stride`-th window, in its own unit, made when it is asked for.
 
+    With `linear`, coefficients of a linear map, it is what that map leaves open.
+
     Examples
     --------
     >>> Targets(Windows([np.arange(9.0)[:, None] ** 2], lookback=3, horizon=1, scale=np.ones((1, 1))), stride=2)[:]
@@ -126,13 +128,14 @@ class Targets:
            [[13.]]], dtype=float32)
     """
 
-    def __init__(self, windows: Windows, stride: int) -> None:
-        self.windows, self.stride = windows, stride
+    def __init__(self, windows: Windows, stride: int, linear: np.ndarray | None = None) -> None:
+        self.windows, self.stride, self.linear = windows, stride, linear
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         if isinstance(rows, slice):
             rows = np.arange(-(-len(self.windows) // self.stride))[rows]
-        return self.windows.normalised(rows * self.stride)[1]
+        contexts, truth = self.windows.normalised(rows * self.stride)
+        return truth if self.linear is None else (truth - contexts @ self.linear).astype(np.float32)
 
 
 def filled(contexts: np.ndarray) -> np.ndarray:
