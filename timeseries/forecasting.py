@@ -447,7 +447,7 @@ class Forecaster(ForecasterMixin, Pipeline):
         apart = truth.shape[1] * sum(max(1.0, (rows - self.lookback_) / self.horizon) for rows in valid.lengths)
         self.blend_ = blending.weights({"network": outputs[..., self._median], **simple}, truth, self.seed, apart)
         shares = ", ".join(f"{share:.0%} {name}" for name, share in self.blend_.items())
-        self.notes_.append(f"The forecast is {shares}, as was best on the validation part.")
+        self.notes_.append(f"The forecast is {shares}, chosen on the validation part.")
         if self.quantiles is not None:
             self.shift_ = intervals.shifts(self._blended(outputs, simple), truth, self._levels)
         if valid.whole is not None:  # the closed form is quick: let it have the latest rows, too
