@@ -17,7 +17,20 @@ __all__ = ["fragment", "page"]
 
 _MOST_COLUMNS = 30  # a wider table is only drawn; its numbers are in the JSON
 
-_SIZES = {"bias", "log_loss", "mae", "mape", "mase", "mse", "quantile_loss", "rmse", "smape"}
+_SIZES = {
+    "bias",
+    "delay",
+    "false_alarms_per_1000",
+    "false_alarms_per_day",
+    "log_loss",
+    "mae",
+    "mape",
+    "mase",
+    "mse",
+    "quantile_loss",
+    "rmse",
+    "smape",
+}
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -65,6 +78,7 @@ _STYLE = """<style>
 .dp-report .dp-grid { display: grid; gap: 18px;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); }
 .dp-report .dp-grid svg { width: 100%; height: auto; font-family: inherit; }
+.dp-report .dp-grid .dp-wide { grid-column: 1 / -1; }
 .dp-report .dp-examples { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)); }
 .dp-report figure { margin: 0; }
 .dp-report .dp-examples img { width: 100%; border-radius: 6px; display: block; }

@@ -20,6 +20,7 @@ __all__ = ["figure", "svgs"]
 
 _INK = "#2f3640"  # text and axes; a page replaces it by its own text colour, so that dark mode works
 _COLOURS = ["#2f7ed8", "#e8743b", "#19a979", "#b65fcf", "#d9304c", "#13a4b4", "#a07b45", "#7a83eb", "#b5a11b", "#e49"]
+_GOOD, _BAD = _COLOURS[2], _COLOURS[4]
 _MOST_LINES = 10
 _WORST = 5  # lines shown beside the average where there are more than that
 _AVERAGE = "macro average"
@@ -35,20 +36,33 @@ def figure(report: "Report") -> "Figure":
 
     panels = _panels(report)
     columns = min(2, max(1, len(panels)))
-    rows = max(1, math.ceil(len(panels) / columns))
+    places = _places([draw is _series for _, draw, _ in panels], columns)
+    rows = 1 + max((row for row, _ in places), default=0)
     drawn = Figure(figsize=(5.6 * columns, 4.8 * rows), layout="constrained")
     heading = f"{report.task}: {report.headline} {report.metrics[report.headline]:.4f}, n = {report.n:,}"
     drawn.suptitle(heading, color=_INK, parse_math=False)
-    for axes, (name, draw, frame) in zip(drawn.subplots(rows, columns, squeeze=False).flat, panels, strict=False):
-        _panel(axes, name, draw, frame)
-    for axes in drawn.axes[len(panels) :]:
-        axes.set_axis_off()
+    grid = drawn.add_gridspec(rows, columns)
+    for place, (name, draw, frame) in zip(places, panels, strict=True):
+        _panel(drawn.add_subplot(grid[place]), name, draw, frame)
+    if not panels:
+        drawn.add_subplot().set_axis_off()
     return drawn
 
 
 def svgs(report: "Report") -> dict[str, str]:
     """Draw each panel as an SVG element to put inline into a page."""
     return {name: _svg(name, draw, frame) for name, draw, frame in _panels(report)}
+
+
+def _places(wide: list[bool], columns: int) -> list[tuple[int, int | slice]]:
+    """Row and column of each panel, where a wide one has a row for itself."""
+    row, column, places = 0, 0, []
+    for whole in wide:
+        if column and (whole or column == columns):
+            row, column = row + 1, 0
+        places.append((row, slice(None) if whole else column))
+        column = columns if whole else column + 1
+    return places
 
 
 def _panels(report: "Report") -> list[tuple[str, Draw, pd.DataFrame]]:
@@ -72,6 +86,11 @@ def _parts(name: str, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _panel(axes: "Axes", name: str, draw: Draw, frame: pd.DataFrame) -> None:
     draw(axes, frame)
     axes.set_title(_short(name.replace("_", " "), _TITLE), color=_INK, fontsize=11, parse_math=False)
+    for each in [axes, *axes.child_axes]:
+        _style(each)
+
+
+def _style(axes: Any) -> None:
     axes.tick_params(colors=_INK, labelsize=8)
     axes.patch.set_alpha(0)
     for label in (axes.xaxis.label, axes.yaxis.label):
@@ -87,12 +106,13 @@ def _svg(name: str, draw: Draw, frame: pd.DataFrame) -> str:
     file = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # the reader's browser has the fonts, not matplotlib
-        drawn = Figure(figsize=(5.0, 4.4), layout="constrained")
+        drawn = Figure(figsize=(10.2, 4.4) if draw is _series else (5.0, 4.4), layout="constrained")
         _panel(drawn.subplots(), name, draw, frame)
         metadata = dict.fromkeys(["Creator", "Date", "Format", "Type"])
         drawn.savefig(file, format="svg", transparent=True, metadata=metadata)
     text = file.getvalue()
-    return re.sub(r"<[^>]+>", lambda tag: _tag(tag[0], name), text[text.index("<svg") :])
+    text = re.sub(r"<[^>]+>", lambda tag: _tag(tag[0], name), text[text.index("<svg") :])
+    return text.replace("<svg", '<svg class="dp-wide"', 1) if draw is _series else text
 
 
 def _tag(tag: str, name: str) -> str:
@@ -108,7 +128,7 @@ def _roc(axes: "Axes", frame: pd.DataFrame) -> None:
 
 
 def _pr(axes: "Axes", frame: pd.DataFrame) -> None:
-    _draw_lines(axes, frame, "recall", "precision")
+    _draw_lines(axes, frame, "recall", "precision", drawstyle="steps-post")  # what lies between two points is not reached
     axes.set(xlabel="recall", ylabel="precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
 
 
@@ -155,6 +175,65 @@ def _forecast(axes: "Axes", frame: pd.DataFrame) -> None:
     _legend(axes, names)
 
 
+def _series(axes: "Axes", frame: pd.DataFrame) -> None:
+    """One series above its anomaly score, with the true events shaded."""
+    values = [name for name in frame.columns if str(name).startswith("value")]
+    axes.set_axis_off()
+    bottom = axes.inset_axes((0, 0, 1, 0.43 if values else 0.92))
+    _scores(bottom, frame)
+    if values:
+        top = axes.inset_axes((0, 0.53, 1, 0.47 if len(values) == 1 else 0.4))  # with room for a legend
+        _values(top, frame, values)
+        top.set_xlim(bottom.get_xlim())
+        top.tick_params(labelbottom=False)
+
+
+def _values(axes: "Axes", frame: pd.DataFrame, names: list[str]) -> None:
+    lines = frame[names].to_numpy(dtype=float)
+    if len(names) > 1:  # variables of any size in one drawing
+        low, high = np.nanmin(lines, axis=0, initial=np.inf), np.nanmax(lines, axis=0, initial=-np.inf)
+        lines = (lines - low) / np.where(high > low, high - low, 1.0)
+    for i, line in enumerate(lines.T):
+        axes.plot(frame["time"], line, color=_INK if len(names) == 1 else _COLOURS[i], linewidth=0.9, alpha=0.85)
+    shown = [_short(name.removeprefix("value ")) for name in names]
+    axes.set(ylabel=shown[0] if len(names) == 1 else "each from low to high")
+    if len(names) > 1:
+        _legend(axes, shown, above=True)
+    _shade(axes, frame)
+
+
+def _scores(axes: "Axes", frame: pd.DataFrame) -> None:
+    axes.plot(frame["time"], frame["score"], color=_COLOURS[0], linewidth=0.9)
+    names = ["score"]
+    if np.isfinite(frame["threshold"]).any():
+        axes.axhline(frame["threshold"].iloc[0], color=_INK, linewidth=1, linestyle="--", alpha=0.7)
+        names.append("threshold")
+    for name, colour, where in (("alarm in an event", _GOOD, frame["true"]), ("alarm outside", _BAD, ~frame["true"])):
+        marked = frame[frame["alarm"] & where]
+        if len(marked):
+            axes.plot(marked["time"], marked["score"], color=colour, linestyle="none", marker="o", markersize=2.5)
+            names.append(name)
+    for kind, colour in _shade(axes, frame).items():
+        # A line of the band's colour stands for it in the legend.
+        axes.plot([], [], color=colour, linewidth=7, alpha=0.25)
+        names.append(kind)
+    axes.set(ylabel="score")
+    _legend(axes, names, above=True)
+
+
+def _shade(axes: "Axes", frame: pd.DataFrame) -> dict[str, str]:
+    """Shade the true events, and return the colour of each kind there is."""
+    kinds = {}
+    for _, event in frame[frame["true"]].groupby((~frame["true"]).cumsum()):
+        kind, colour = ("true event, found", _GOOD) if event["found"].any() else ("true event, missed", _BAD)
+        if event["threshold"].isna().any():  # without alarms it is neither
+            kind, colour = "true event", _COLOURS[1]
+        kinds[kind] = colour
+        # The edge of the band shows events of one row.
+        axes.axvspan(event["time"].iloc[0], event["time"].iloc[-1], color=colour, alpha=0.18, linewidth=1)
+    return dict(sorted(kinds.items()))
+
+
 def _coverage(axes: "Axes", frame: pd.DataFrame) -> None:
     axes.plot([0, 1], [0, 1], color=_INK, alpha=0.4, linestyle=":", linewidth=1)
     axes.plot(frame["nominal"], frame["coverage"], color=_COLOURS[0], linewidth=1.3, marker="o", markersize=5)
@@ -169,13 +248,14 @@ def _lines(axes: "Axes", frame: pd.DataFrame) -> None:
         axes.set(xlabel=str(x), ylabel=str(y))
 
 
-def _draw_lines(axes: "Axes", frame: pd.DataFrame, x: str, y: str) -> None:
+def _draw_lines(axes: "Axes", frame: pd.DataFrame, x: str, y: str, drawstyle: str = "default") -> None:
     groups = dict(list(frame.groupby("class", sort=False))) if "class" in frame else {"": frame}
     names = _chosen(groups, x, y)
     for i, name in enumerate(names):
         average = name == _AVERAGE
         style: dict[str, Any] = {"color": _INK, "linewidth": 2.2} if average else {"linewidth": 1.3, "alpha": 0.9}
-        axes.plot(groups[name][x], groups[name][y], **({"color": _COLOURS[i % len(_COLOURS)]} | style))
+        style = {"color": _COLOURS[i % len(_COLOURS)], "drawstyle": drawstyle} | style
+        axes.plot(groups[name][x], groups[name][y], **style)
     if len(names) > 1:
         _legend(axes, names)
 
@@ -188,11 +268,14 @@ def _chosen(groups: dict[Any, pd.DataFrame], x: str, y: str) -> list[Any]:
     return single + [name for name in groups if name == _AVERAGE]
 
 
-def _legend(axes: "Axes", names: list[Any]) -> None:
+def _legend(axes: "Axes", names: list[Any], *, above: bool = False) -> None:
     # Names are set afterwards: matplotlib drops labels that begin with "_" and reads "$" as mathematics.
     handles = axes.get_lines()
     handles = [line for line in handles if line.get_linestyle() != ":"]
-    legend = axes.legend(handles, ["x"] * len(handles), fontsize=7.5, frameon=False, labelcolor=_INK)
+    place: dict[str, Any] = (
+        {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(names), "borderaxespad": 0} if above else {}
+    )
+    legend = axes.legend(handles, ["x"] * len(handles), fontsize=7.5, frameon=False, labelcolor=_INK, **place)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(_short(name))
@@ -236,6 +319,7 @@ _CURVES: dict[str, Draw] = {
     "horizon": _horizon,
     "coverage": _coverage,
     "forecast": _forecast,
+    "series": _series,
 }
-_MULTIPLES = ("forecast",)
+_MULTIPLES = ("forecast", "series")
 _TABLES: dict[str, Draw] = {"confusion": _confusion}

@@ -1,6 +1,7 @@
 """Pure functions from what was true and what was said to a `Report`, one per task; no pipeline needed."""
 
+from pipelines.metrics._anomaly import anomaly
 from pipelines.metrics._classification import classification
 from pipelines.metrics._forecasting import forecasting
 
-__all__ = ["classification", "forecasting"]
+__all__ = ["anomaly", "classification", "forecasting"]

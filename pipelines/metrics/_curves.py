@@ -1,6 +1,6 @@
 """ROC, precision-recall and reliability curves as tables, thinned so that a saved report stays small."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from pipelines.metrics._answers import Answers
 
-__all__ = ["BINS", "MACRO", "bin_numbers", "confidences", "curves", "reliability"]
+__all__ = ["BINS", "MACRO", "bin_numbers", "confidences", "curves", "pr_curve", "reliability"]
 
 BINS = 15  # equal-width bins of confidence, as in Guo et al. 2017
 MACRO = "macro average"
@@ -68,6 +68,28 @@ def reliability(answers: Answers) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def pr_curve(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame:
+    """Compute precision-recall curves of scores, one after the other.
+
+    Parameters
+    ----------
+    lines : mapping of str to (ndarray of bool, ndarray)
+        Name to truth and scores; each truth has a positive sample.
+
+    Returns
+    -------
+    DataFrame
+        Columns class (the name), recall, precision and threshold.
+
+    Examples
+    --------
+    >>> pr_curve({"a": (np.array([False, True]), np.array([0.2, 0.9]))})["precision"].tolist()
+    [0.5, 1.0, 1.0]
+    """
+    rows = [(name, *_thinned(_pr(truth, score), _POINTS)) for name, (truth, score) in lines.items()]
+    return _frame(rows, ["recall", "precision"])
+
+
 def confidences(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
     """Return the stated probabilities and whether they came true, which calibration compares, each ``(n, curves)``."""
     if answers.multilabel:
@@ -96,6 +118,10 @@ def _curve(answers: Answers, columns: list[int], compute: Callable, names: list[
     rows = [(name, *_thinned(points, limit)) for name, points in full.items()]
     if len(full) > 1:
         rows.append((MACRO, *_average(list(full.values()))))
+    return _frame(rows, names)
+
+
+def _frame(rows: list[tuple], names: list[str]) -> pd.DataFrame:
     frames = [pd.DataFrame({"class": row[0], names[0]: row[1], names[1]: row[2], "threshold": row[3]}) for row in rows]
     if not frames:
         return pd.DataFrame({name: pd.Series(dtype=float) for name in ["class", *names, "threshold"]})

@@ -10,7 +10,7 @@ import pandas as pd
 from pipelines.errors import DataError
 from pipelines.metrics._answers import check_groups
 
-__all__ = ["LAST_VALUE", "MODEL", "Forecasts", "check_forecasts", "chunks"]
+__all__ = ["LAST_VALUE", "MODEL", "Forecasts", "check_forecasts", "chunks", "numeric_array"]
 
 MODEL = "this model"
 LAST_VALUE = "last value"
@@ -135,12 +135,31 @@ def chunks(shape: tuple[int, ...]) -> Iterator[slice]:
         yield slice(start, min(start + size, shape[0]))
 
 
-def _array(values: Any, name: str) -> np.ndarray:
-    if isinstance(values, pd.DataFrame):
-        values = values.to_numpy(dtype=float, na_value=np.nan)
-    elif isinstance(values, np.ma.MaskedArray):
-        values = np.ma.filled(values.astype(float), np.nan)
+def numeric_array(values: Any, name: str) -> np.ndarray:
+    """Read anything array-like as an array of numbers, copying only where it must.
+
+    Parameters
+    ----------
+    values : array-like
+        A missing value of pandas or of a masked array becomes ``nan``.
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    DataError
+        If it holds anything but numbers, or rows of different lengths.
+
+    Examples
+    --------
+    >>> numeric_array(pd.Series([1, None], dtype="Int64"), "scores")
+    array([ 1., nan])
+    """
     try:
+        if isinstance(values, pd.DataFrame) or (isinstance(values, pd.Series) and not isinstance(values.dtype, np.dtype)):
+            values = values.to_numpy(dtype=float, na_value=np.nan)
+        elif isinstance(values, np.ma.MaskedArray):
+            values = np.ma.filled(values.astype(float), np.nan)
         array = np.asarray(values)
         if array.dtype.kind == "O":
             array = array.astype(float)
@@ -152,7 +171,7 @@ def _array(values: Any, name: str) -> np.ndarray:
 
 
 def _windows(values: Any, name: str) -> np.ndarray:
-    array = _array(values, name)
+    array = numeric_array(values, name)
     if array.ndim not in (2, 3):
         raise DataError(
             f"{name} has shape {array.shape}; expected (windows, steps) or (windows, steps, variables). "
@@ -164,7 +183,7 @@ def _windows(values: Any, name: str) -> np.ndarray:
 
 
 def _like(values: Any, name: str, shape: tuple[int, ...], variables: tuple[Hashable, ...]) -> np.ndarray:
-    array = _array(values, name)
+    array = numeric_array(values, name)
     if array.shape != shape:
         raise DataError(f"{name} has shape {array.shape}, but y_true has shape {shape}; they must be equal.")
     array = array if array.ndim == 3 else array[:, :, None]
@@ -231,7 +250,7 @@ def _pairs(levels: list[float]) -> dict[str, tuple[float, float]]:
 def _check_scale(scale: Any, n: int, variables: tuple[Hashable, ...]) -> np.ndarray | None:
     if scale is None:
         return None
-    array, c = _array(scale, "scale").astype(float), len(variables)
+    array, c = numeric_array(scale, "scale").astype(float), len(variables)
     if array.shape not in ((c,), (n, c)) and not (c == 1 and array.shape in ((), (n,))):
         raise DataError(f"scale has shape {array.shape}; expected {(c,)}, one number a variable, or {(n, c)}, one a window too.")
     array = array.reshape(-1, c)
@@ -248,7 +267,7 @@ def _check_scale(scale: Any, n: int, variables: tuple[Hashable, ...]) -> np.ndar
 def _check_contexts(contexts: Any, shape: tuple[int, ...]) -> np.ndarray | None:
     if contexts is None:
         return None
-    array = _array(contexts, "contexts")
+    array = numeric_array(contexts, "contexts")
     array = array[:, :, None] if array.ndim == 2 else array
     if array.ndim != 3 or array.shape[0] != shape[0] or array.shape[2] != shape[2] or not array.shape[1]:
         raise DataError(

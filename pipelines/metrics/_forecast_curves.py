@@ -8,7 +8,7 @@ import pandas as pd
 from pipelines.metrics._forecast_answers import MODEL, Forecasts, chunks
 from pipelines.metrics._forecast_sums import Sums, ratios
 
-__all__ = ["curves"]
+__all__ = ["curves", "moment"]
 
 _MOST_LINES = 10
 _LEAST_CONTEXT = 24  # earlier steps drawn before a window, or as many as the window has
@@ -130,10 +130,17 @@ def _caption(forecasts: Forecasts, window: int, variable: int, label: str) -> st
         parts.append(str(forecasts.variables[variable]))
     if forecasts.groups is not None:
         parts.append(str(forecasts.groups[0][forecasts.groups[1][window]]))
-    parts.append(f"window {window}" if forecasts.times is None else _moment(forecasts.times[window]))
+    parts.append(f"window {window}" if forecasts.times is None else moment(forecasts.times[window]))
     return ", ".join(parts)
 
 
-def _moment(time: object) -> str:
+def moment(time: object) -> str:
+    """Return a time as text, without a clock that stands at zero.
+
+    Examples
+    --------
+    >>> moment(pd.Timestamp("2024-03-01")), moment(pd.Timestamp("2024-03-01 06:30"))
+    ('2024-03-01', '2024-03-01 06:30')
+    """
     text = str(time)
     return text.removesuffix(" 00:00:00").removesuffix(":00") if text.count(":") == 2 else text

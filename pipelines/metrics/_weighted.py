@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from pipelines.metrics._answers import Answers
 from pipelines.metrics._curves import BINS, bin_numbers, confidences
 
-__all__ = ["WeightedScores"]
+__all__ = ["Ranking", "WeightedScores"]
 
 
 class WeightedScores:
@@ -35,7 +35,7 @@ class WeightedScores:
         self._losses = _losses(answers)
         self._gaps = _gaps(answers)
         columns = [1] if answers.binary else range(len(answers.classes))
-        self._rankings = [_Ranking(answers.truth[:, j], answers.proba[:, j]) for j in columns]
+        self._rankings = [Ranking(answers.truth[:, j], answers.proba[:, j]) for j in columns]
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Values ``(b,)`` of every metric for weights ``(n, b)``, one column a weighting."""
@@ -65,8 +65,22 @@ class WeightedScores:
         return found | {"mcc": _matthews(hits, true, said, total)}
 
 
-class _Ranking:
-    """One class against the rest, sorted once by falling score, with tied scores as one step."""
+class Ranking:
+    """One class against the rest, sorted once by falling score, with tied scores as one step.
+
+    Parameters
+    ----------
+    truth : ndarray of bool, shape (n,)
+        Whether each sample is of the class.
+    score : ndarray, shape (n,)
+        Larger speaks for the class.
+
+    Examples
+    --------
+    >>> ranking = Ranking(np.array([False, True, True]), np.array([0.2, 0.9, 0.1]))
+    >>> [value.tolist() for value in ranking.areas(np.ones((3, 1)))]
+    [[0.5], [0.8333333333333333]]
+    """
 
     def __init__(self, truth: np.ndarray, score: np.ndarray) -> None:
         self._order = np.argsort(-score, kind="stable")
