@@ -138,7 +138,8 @@ def train(
         )
         first = course.restore()
         try:
-            _run(range(first, epochs), course, steps, seed)
+            with course.listening():
+                _run(range(first, epochs), course, steps, seed)
         except KeyboardInterrupt as interrupt:
             course.interrupted(interrupt)
         finally:
