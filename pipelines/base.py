@@ -269,6 +269,8 @@ class Pipeline(BaseEstimator):
             self._learn(X, y)
             self.model_ = self._build()
             self.history_ = self._train(X, y, valid, resume)
+        if not self.history_:  # there was nothing to train
+            return
         done = f"after {len(self.history_)} epoch{'s' if len(self.history_) > 1 else ''}"
         if self.history_[-1].get("interrupted"):
             self._warn(f"Training was interrupted {done}; the best weights so far are kept.")

@@ -9,6 +9,7 @@ from .errors import ParameterError
 __all__ = ["DEMOS", "TASKS", "available", "create", "demo", "pipeline_class"]
 
 TASKS = {
+    "anomaly-detection": "timeseries.anomaly:AnomalyDetector",
     "forecasting": "timeseries.forecasting:Forecaster",
     "image-classification": "vision.classification:ImageClassifier",
 }

@@ -16,7 +16,8 @@ class Case:
     params: dict[str, Any]  # small: a fit takes seconds
     data: Callable[[], tuple[Any, Any]]  # X, and y or None
     unreadable: Any  # a sample that cannot be decoded
-    unknown: Any = None  # a label that is not in the data; None where there are no labels
+    unknown: Any = None  # what can be no label of a sample; None where there are no labels
+    unknown_said: str = ""  # what the message says of it as sample 1
     sample: str = "sample"  # what messages call a sample
     no_input: str = "sequence"  # what messages say of an X that is none at all
     judged: Callable[[Any], int] = len  # how many results a report counts
@@ -41,7 +42,25 @@ def _sea_temperatures() -> tuple[list[pd.Series], None]:
     return [months[start : start + 61] for start in range(0, len(months), 61)], None
 
 
+@cache
+def _marked_sea_temperatures() -> tuple[list[pd.Series], list[np.ndarray]]:
+    """Mark the warmest and the coldest month of each of those series."""
+    series, _ = _sea_temperatures()
+    return series, [((one == one.max()) | (one == one.min())).to_numpy() for one in series]
+
+
 CASES = {
+    "anomaly-detection": Case(
+        params={"window": 12, "units": 8, "epochs": 1, "batch_size": 8, "verbose": 0},
+        data=_marked_sea_temperatures,
+        unreadable="no-such-file.csv",
+        unknown=np.full(61, 2),
+        unknown_said="Label 0 of Series 1 is 2",
+        sample="series",
+        no_input="is no time series",
+        judged=lambda X: sum(map(len, X)),
+        grid={"epochs": [1, 2]},
+    ),
     "forecasting": Case(
         params={"horizon": 4, "lookback": 12, "units": 8, "epochs": 2, "batch_size": 16, "verbose": 0},
         data=_sea_temperatures,
@@ -56,6 +75,7 @@ CASES = {
         data=_digits,
         unreadable="no-such-file.png",
         unknown="digit 9",
+        unknown_said="sample 1, 'digit 9', was never seen",
         grid={"epochs": [1, 2]},
     ),
 }

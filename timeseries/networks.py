@@ -8,7 +8,7 @@ from pipelines.engines import load_framework
 torch: Any = load_framework("torch", extra="timeseries")
 nn: Any = torch.nn
 
-__all__ = ["PinballLoss", "SegmentRNN", "StackedRNN"]
+__all__ = ["NextSegment", "PinballLoss", "SegmentAutoencoder", "SegmentRNN", "StackedRNN"]
 
 _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -179,3 +179,77 @@ class PinballLoss(nn.Module):
         error = torch.where(seen, error, 0.0)
         levels = self.levels.to(error.device)
         return 2 * torch.maximum(levels * error, (levels - 1) * error).sum() / seen.sum().clamp(min=1)
+
+
+class SegmentAutoencoder(nn.Module):
+    """An LSTM that reads a window segment by segment into a short code, and another that writes it again from the code [1]_.
+
+    The decoder sees the code and the position of the segment alone, so whatever it writes went through the code.
+
+    Parameters
+    ----------
+    variables, segment, segments : int
+        Number of variables, steps of a segment, and segments of a window.
+    units, code : int
+        Size of the LSTMs' states, and of the code.
+
+    References
+    ----------
+    .. [1] P. Malhotra et al., "LSTM-based Encoder-Decoder for Multi-sensor Anomaly Detection", arXiv:1607.00148; by segments
+       as in S. Lin et al., "SegRNN", arXiv:2308.11200.
+
+    Examples
+    --------
+    >>> net = SegmentAutoencoder(variables=2, segment=3, segments=4)
+    >>> net(torch.zeros(5, 2, 12)).shape
+    torch.Size([5, 2, 12])
+    """
+
+    def __init__(self, *, variables: int, segment: int, segments: int, units: int = 48, code: int = 8) -> None:
+        super().__init__()
+        self.variables, self.segment, self.segments = variables, segment, segments
+        step, half, place = variables * segment, max(1, units // 2), max(1, units // 3)
+        self.embed = nn.Linear(step, half)
+        self.encoder = nn.LSTM(half, units, batch_first=True)
+        self.code = nn.Linear(units, code)
+        self.position = nn.Parameter(0.1 * torch.randn(segments, place))
+        self.decoder = nn.LSTM(code + place, units, batch_first=True)
+        self.answer = nn.Linear(units, step)
+
+    def forward(self, windows: Any) -> Any:
+        """Return the windows (n, variables, segments x segment) as the code remembers them."""
+        n = len(windows)
+        parts = windows.unflatten(2, (self.segments, self.segment)).transpose(1, 2).flatten(2)
+        _, (state, _) = self.encoder(self.embed(parts))
+        code = self.code(state[0])[:, None].expand(-1, self.segments, -1)
+        written, _ = self.decoder(torch.cat([code, self.position.expand(n, -1, -1)], dim=-1))
+        parts = self.answer(written).unflatten(2, (self.variables, self.segment))
+        return parts.transpose(1, 2).flatten(2)
+
+
+class NextSegment(nn.Module):
+    """The forecaster's network for the segment that follows a window, with differences to the window's last value inside.
+
+    Parameters
+    ----------
+    variables, segment, segments : int
+        Number of variables, steps of a segment, and segments of a window.
+    units : int
+        Size of the LSTM's state.
+
+    Examples
+    --------
+    >>> NextSegment(variables=2, segment=3, segments=4, units=8)(torch.zeros(5, 2, 12)).shape
+    torch.Size([5, 2, 3])
+    """
+
+    def __init__(self, *, variables: int, segment: int, segments: int, units: int) -> None:
+        super().__init__()
+        self.network = SegmentRNN(
+            lookback=segment * segments, horizon=segment, segment=segment, units=units, cell="lstm", variables=variables
+        )
+
+    def forward(self, windows: Any) -> Any:
+        """Return the steps (n, variables, segment) to come after windows (n, variables, segments x segment)."""
+        last = windows[..., -1:]
+        return self.network({"values": windows - last})[..., 0] + last

@@ -68,4 +68,5 @@ class Panel:
 
 def _head(series: Series, rows: int) -> Series:
     index = None if series.index is None else series.index[:rows]
-    return replace(series, values=series.values[:rows], index=index, known=None if series.known is None else series.known[:rows])
+    known = None if series.known is None else series.known[:rows]
+    return replace(series, values=series.values[:rows], index=index, known=known, places=None, rows=None)

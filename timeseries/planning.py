@@ -2,12 +2,15 @@
 
 import math
 
-__all__ = ["epochs_for", "lookback_for", "on_linear_map", "segment_for"]
+__all__ = ["LEAST_ROWS", "epochs_for", "lookback_for", "on_linear_map", "segment_for", "segment_of", "windows_for"]
+
+LEAST_ROWS = 12  # a detector learns from
 
 STEPS_AN_EPOCH = 125
 _LONGEST_LOOKBACK = 720
 _SHORT = 2000  # rows: less than three of the longest contexts
 _FEWEST_SEGMENTS, _MOST_SEGMENTS = 6, 15  # the network walks over so many
+_DETECTED, _SHAPE, _NEAREST = 12, 2, 4  # segments of a detector's window, and windows of its other views in that
 _PASSES, _FEWEST_STEPS, _MOST_STEPS, _MOST_EPOCHS = 8, 1000, 4000, 100
 
 
@@ -65,3 +68,25 @@ def epochs_for(windows: int, batch_size: int) -> int:
     """
     steps = min(max(_PASSES * windows / batch_size, _FEWEST_STEPS), _MOST_STEPS)
     return min(_MOST_EPOCHS, math.ceil(steps / min(math.ceil(windows / batch_size), STEPS_AN_EPOCH)))
+
+
+def windows_for(window: int, rows: int) -> dict[str, int]:
+    """Return the windows of a detector's views: one, two and four times the autoencoder's, none longer than a third of the rows.
+
+    Those of the networks are in whole segments, a twelfth of a window.
+
+    Examples
+    --------
+    >>> windows_for(50, 2000)
+    {'autoencoder': 50, 'forecaster': 50, 'shape': 100, 'level': 100, 'nearest': 200}
+    >>> windows_for(50, 180)
+    {'autoencoder': 50, 'forecaster': 50, 'shape': 60, 'level': 60, 'nearest': 60}
+    """
+    one, two, four = (max(2, min(times * window, rows // 3)) for times in (1, _SHAPE, _NEAREST))
+    whole = segment_of(one) * math.ceil(one / segment_of(one))
+    return {"autoencoder": whole, "forecaster": whole, "shape": two, "level": two, "nearest": four}
+
+
+def segment_of(window: int) -> int:
+    """Return the rows of a segment of a detector's window."""
+    return math.ceil(window / _DETECTED)

@@ -34,6 +34,10 @@ class Series:
         (T, known columns), floats, all finite; None where no columns are known in advance.
     freq : str or None
         The frequency of the stamps as pandas writes it; None where there is no time.
+    places : ndarray or None
+        The rows that the user gave; None where no row was inserted.
+    rows : ndarray or None
+        Where these lie in a long frame; None in any other input.
     """
 
     name: Name | None
@@ -41,13 +45,19 @@ class Series:
     index: pd.Index | None = None
     known: np.ndarray | None = None
     freq: str | None = None
+    places: np.ndarray | None = None
+    rows: np.ndarray | None = None
+
+    def given(self, results: Any) -> Any:
+        """Return the part of an array or index, one entry a row, that belongs to rows the user gave."""
+        return results if self.places is None or results is None else results[self.places]
 
     def tail(self, rows: int) -> "Series":
         """Return the last `rows` rows as views."""
         start = max(len(self.values) - rows, 0)
         index = None if self.index is None else self.index[start:]
         known = None if self.known is None else self.known[start:]
-        return dataclasses.replace(self, values=self.values[start:], index=index, known=known)
+        return dataclasses.replace(self, values=self.values[start:], index=index, known=known, places=None, rows=None)
 
     def facts(self) -> dict[str, Any]:
         """Return what is not an array as plain JSON values, for `from_facts`."""
@@ -174,6 +184,42 @@ class Form:
         if self.container == "block":
             return np.stack(out)
         return out if self.container == "list" else dict(zip([one.name for one in series], out, strict=True))
+
+    def per_row(self, results: Sequence[np.ndarray], series: Sequence[Series], index: pd.Index | None, name: str) -> Any:
+        """Return one result a row of each series in the kind of the input: pandas objects come back as a Series.
+
+        Parameters
+        ----------
+        results : sequence of ndarray
+            One number a row of the grid, (T,), for each series; rows that were inserted are left out.
+        series : sequence of Series
+            Those the results belong to, in the same order.
+        index : Index or None
+            That of a long frame.
+        name : str
+            Of the pandas Series.
+
+        Examples
+        --------
+        >>> from timeseries.reading import read
+        >>> series, form, _ = read(pd.Series([1.0, 5.0, 2.0], pd.date_range("2024-01-01", periods=3, freq="D")))
+        >>> form.per_row([np.array([0.1, 0.9, 0.2])], series, None, "score")
+        2024-01-01    0.1
+        2024-01-02    0.9
+        2024-01-03    0.2
+        Freq: D, Name: score, dtype: float64
+        """
+        found = [one.given(result) for one, result in zip(series, results, strict=True)]
+        if self.container == "long":
+            order = np.concatenate([one.rows for one in series if one.rows is not None])
+            return pd.Series(np.concatenate(found)[np.argsort(order, kind="stable")], index, name=name)
+        if self.entry in ("series", "frame"):
+            found = [pd.Series(result, one.given(one.index), name=name) for result, one in zip(found, series, strict=True)]
+        if self.container == "one":
+            return found[0]
+        if self.container == "block":
+            return np.stack(found)
+        return found if self.container == "list" else dict(zip([one.name for one in series], found, strict=True))
 
     def _entry(self, block: np.ndarray, series: Series, place: int, levels: Sequence[float]) -> Any:
         if self.entry == "flat":

@@ -168,7 +168,7 @@ def regular(tables: Sequence[Table], like: Form | None) -> tuple[list[Series], s
     """Place every series on a regular grid; return them, their frequency, and notes of what was inserted."""
     index = tables[0].index
     if index is None:
-        return [Series(table.name, table.values, None, table.known) for table in tables], None, []
+        return [Series(table.name, table.values, None, table.known, rows=table.rows) for table in tables], None, []
     hint = like.freq if like is not None and like.index == index_kind(index) == "time" else None
     longest = max(tables, key=lambda table: len(table.values))
     reference = _grid_of(longest, [hint])
@@ -181,7 +181,7 @@ def regular(tables: Sequence[Table], like: Form | None) -> tuple[list[Series], s
     seen: tuple[Table, Series] | None = None
     for table in tables:
         if seen is not None and _same_stamps(table, seen[0]):
-            series = Series(table.name, table.values, table.index, table.known, seen[1].freq)
+            series = Series(table.name, table.values, table.index, table.known, seen[1].freq, rows=table.rows)
         else:
             series, places = _place(table, longest, freq, [freq, hint])
             if len(series.values) > len(table.values):
@@ -217,13 +217,13 @@ def _place(table: Table, longest: Table, freq: str | None, hints: Sequence[str |
     rows = int(places[-1]) + 1
     if rows == len(index):
         even = index if grid.unit != "row" or isinstance(index, pd.RangeIndex) else grid.at(index, places)
-        return Series(table.name, table.values, even, table.known, text), places
+        return Series(table.name, table.values, even, table.known, text, rows=table.rows), places
     values = np.full((rows, table.values.shape[1]), np.nan, dtype=table.values.dtype)
     values[places] = table.values
     known = table.known
     if known is not None:  # inserted rows repeat the last known value
         known = known[np.repeat(np.arange(len(places)), np.diff(places, append=rows))]
-    return Series(table.name, values, grid.at(index, np.arange(rows)), known, text), places
+    return Series(table.name, values, grid.at(index, np.arange(rows)), known, text, places, table.rows), places
 
 
 def _grid_of(table: Table, hints: Sequence[str | None]) -> Grid:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Targets", "Windows", "filled"]
+__all__ = ["Drawn", "Targets", "Windows", "filled"]
 
 # A context that repeats itself or hardly moves must not blow up what follows: its unit is at least this share of its spread and
 # of its largest value.
@@ -136,6 +136,31 @@ class Targets:
             rows = np.arange(-(-len(self.windows) // self.stride))[rows]
         contexts, truth = self.windows.normalised(rows * self.stride)
         return truth if self.linear is None else (truth - contexts @ self.linear).astype(np.float32)
+
+
+class Drawn:
+    """Windows by number, from the first again after the last, so that any number may be drawn of few: values as they are.
+
+    Indexed, it gives what is to be learned: what comes after each window or, with a horizon of 0, the window itself.
+
+    Examples
+    --------
+    >>> drawn = Drawn(Windows([np.arange(4.0)[:, None]], lookback=2, horizon=1))
+    >>> drawn.contexts(np.array([1, 2])).tolist(), drawn[np.array([1, 2])].tolist()
+    ([[[1.0, 2.0]], [[0.0, 1.0]]], [[[3.0]], [[2.0]]])
+    """
+
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+
+    def contexts(self, rows: np.ndarray) -> np.ndarray:
+        """Return windows (n, C, lookback)."""
+        return self.windows.contexts(rows % len(self.windows)).astype(np.float32)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        if not self.windows.horizon:
+            return self.contexts(rows)
+        return self.windows.truth(rows % len(self.windows)).astype(np.float32)
 
 
 def filled(contexts: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from pipelines.metrics._events import Events, match
 from pipelines.metrics._forecast_answers import MODEL
+from pipelines.metrics.events import Events, match
 
 __all__ = ["MODEL", "Detections", "Series"]
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from pipelines.metrics._anomaly_series import MODEL, Detections, Series
 from pipelines.metrics._anomaly_sums import ratios
-from pipelines.metrics._events import Runs, peaks
 from pipelines.metrics._forecast_curves import moment
+from pipelines.metrics.events import Runs, peaks
 
 __all__ = ["MOST_EVENTS", "MOST_FALSE", "tables"]
 

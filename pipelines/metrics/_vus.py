@@ -8,7 +8,7 @@ become a matrix product here: a point matters only by its distance to the events
 import numpy as np
 from scipy.sparse import csr_array
 
-from pipelines.metrics._events import Runs, runs
+from pipelines.metrics.events import Runs, runs
 
 __all__ = ["Volume"]
 

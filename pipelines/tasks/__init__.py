@@ -1,6 +1,7 @@
 """Task mixins, one module a task: what a network's outputs mean, how truth is checked, and how results are scored."""
 
+from .anomaly import DetectorMixin
 from .classification import ClassifierMixin
 from .forecasting import ForecasterMixin
 
-__all__ = ["ClassifierMixin", "ForecasterMixin"]
+__all__ = ["ClassifierMixin", "DetectorMixin", "ForecasterMixin"]

@@ -12,7 +12,7 @@ import sklearn.metrics as sk
 
 from pipelines import metrics
 from pipelines.errors import DataError
-from pipelines.metrics._events import match, peaks, runs
+from pipelines.metrics.events import match, peaks, runs
 from pipelines.report import Example, Report
 
 NAN = float("nan")

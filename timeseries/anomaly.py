@@ -1,0 +1,520 @@
+"""`AnomalyDetector`: from time series of any kind to scores, alarms and events, learned from normal data."""
+
+import numbers
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from pipelines import checks, data
+from pipelines.base import Pipeline
+from pipelines.errors import DataError, ParameterError
+from pipelines.metrics.events import runs
+from pipelines.progress import Progress, say
+from pipelines.tasks import DetectorMixin
+
+from . import baselines, planning, simple_detectors, thresholds
+from .events import found_events
+from .frequency import seasons
+from .labels import read_labels
+from .panel import Panel
+from .reading import read
+from .scaling import gaps_filled, robust_center
+from .scoring import Scorer
+from .series import Form
+from .streaming import Stream
+from .views import Forecast, NearestWindow, Reconstruction, View, WindowPCA
+from .windows import Drawn, Windows
+
+__all__ = ["AnomalyDetector"]
+
+METHODS = ("auto", "lstm-autoencoder", "lstm-forecaster", "pca")
+_LEAST_WINDOW, _NO_PERIOD = 24, 125  # rows of a window, and those where no period was found
+_HELD = 0.25  # of each series, its end, for the threshold
+_EPOCHS, _STEPS_AN_EPOCH = 4, 75
+_CLIP = 20.0  # spreads; a value further away is no stranger
+_STRANGE = 3.0  # times the score that nine tenths of the training rows stay below: not normal
+_MOST_KEPT = 2_000_000  # values of the training part, for the simple detectors
+
+
+class AnomalyDetector(DetectorMixin, Pipeline):
+    """Detect anomalies in time series by an LSTM autoencoder and two simpler views of the same windows.
+
+    Parameters
+    ----------
+    method : str
+        "auto" takes the mean of three views: what an LSTM autoencoder cannot write again, what the main shapes of windows leave,
+        and how far the nearest training window is. "lstm-autoencoder" and "pca" take one of them alone, "lstm-forecaster" the
+        error of a forecast of the next rows, as textbooks do.
+    window : int or "auto"
+        Rows of the autoencoder's window; "auto" takes the period of the series, at least 24. The shapes are looked at in two
+        such windows, the nearest one in four; none is longer than a third of the shortest series.
+    online : bool
+        Whether a row is judged by the rows before it alone. Otherwise by all windows that cover it, and smoothed over the 100
+        rows around it, so also by what comes after: right for looking back, not for alarms at once.
+    contamination : float, optional
+        The share of rows of normal data that may raise an alarm; none by default.
+    variables : list, optional
+        The columns to look at; all numeric ones by default.
+    series_id : str, optional
+        The column that names the series in a long DataFrame of many.
+    units : int
+        Size of the LSTMs' states.
+    epochs : int, optional
+        Epochs of 75 steps; 4 by default.
+    batch_size : int
+        Windows a step.
+    lr : float
+        Highest learning rate.
+    seed : int
+        Of everything random; the same seed gives the same model on a CPU.
+    device : str
+        `"auto"`, `"cpu"`, `"gpu"` or `"gpu:1"`.
+    verbose : int
+        0 writes nothing.
+
+    Attributes
+    ----------
+    threshold_ : float
+        A score above it raises an alarm. It may be set, or found anew with `calibrate`; no label ever moves it.
+    period_ : int
+        Rows of the period found in the training part; 125 where there is none.
+    windows_ : dict
+        Rows of each view's window.
+    model_ : torch.nn.Module
+        The network; empty with "pca".
+    history_ : list of dict
+        One record an epoch.
+
+    Notes
+    -----
+    Series are a DataFrame with one column a variable and time stamps as its index, a pandas Series, an array `(T,)` or `(T, C)`,
+    a long DataFrame with `series_id`, or a list or dict of such. Scores come in the same kind, one a row. Missing stamps and
+    values are repaired and counted in `notes_`; a row without any value has no score.
+
+    `fit` takes normal data. A few anomalies in it do no harm: rows that stand out from it are left out of a second fit, and
+    counted in `notes_`. Labels, if `fit` gets any, are not looked at.
+
+    Every window of the series is looked at by each view: an LSTM autoencoder over segments [1]_, a PCA of windows [2]_ of which
+    only the shape counts (where `online`, their level, too), and the nearest training window. A view's error is averaged over
+    the windows that cover a row and divided by what 99 % of the training part stay below; the score is the mean of the square
+    roots. The threshold lies a tenth above the highest score to be expected of normal data: between those of the training part,
+    and those of its end by a second fit without it. `fit(…, valid=series)` takes normal data of one's own for that, and
+    `valid=0` none.
+
+    References
+    ----------
+    .. [1] P. Malhotra et al., "LSTM-based Encoder-Decoder for Multi-sensor Anomaly Detection", arXiv:1607.00148.
+    .. [2] Q. Liu and J. Paparrizos, "The Elephant in the Room: Towards A Reliable Time-Series Anomaly Detection Benchmark",
+       NeurIPS 2024, where it beats most networks.
+
+    Examples
+    --------
+    >>> wave = np.sin(np.arange(1000) / 5)
+    >>> model = AnomalyDetector(epochs=1, verbose=0).fit(wave)
+    >>> broken = wave[:400].copy()
+    >>> broken[200:230] = 0
+    >>> model.events(broken)["rows"].tolist() != []
+    True
+    """
+
+    task: ClassVar[str] = "anomaly-detection"
+    engine: ClassVar[str] = "torch"
+    reader: ClassVar[str] = "monitored-series"
+
+    def __init__(
+        self,
+        *,
+        method: str = "auto",
+        window: int | str = "auto",
+        online: bool = False,
+        contamination: float | None = None,
+        variables: list[str] | None = None,
+        series_id: str | None = None,
+        units: int = 48,
+        epochs: int | None = None,
+        batch_size: int = 64,
+        lr: float = 3e-3,
+        seed: int = 0,
+        device: str = "auto",
+        verbose: int = 1,
+    ) -> None:
+        self.method = method
+        self.window = window
+        self.online = online
+        self.contamination = contamination
+        self.variables = variables
+        self.series_id = series_id
+        self.units = units
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.seed = seed
+        self.device = device
+        self.verbose = verbose
+
+    # ---------------------------------------------------------------- public
+    def events(self, X: Any) -> pd.DataFrame:
+        """List the alarms as events, with the variables to blame.
+
+        Parameters
+        ----------
+        X : series
+            In a kind that `fit` takes.
+
+        Returns
+        -------
+        DataFrame
+            A row for each run of rows with an alarm: `series` (where there are several), `start`, `end` (its last row), `rows`,
+            `peak`, `score` (at the peak) and `variables`, a list, first the one most to blame.
+        """
+        check_is_fitted(self, "model_")
+        panel = self._inspect(X)
+        values = [gaps_filled(one, past=bool(self.online)) for one in self._scaled(panel)]
+        return found_events(panel, self._on_grid(panel), values, self._scorer, self.threshold_)
+
+    def calibrate(self, contamination: float | None = None) -> float:
+        """Set the threshold for another share of false alarms, from the normal data that `fit` saw.
+
+        Parameters
+        ----------
+        contamination : float, optional
+            The share of rows of normal data that may raise an alarm. None leaves room of a tenth above all scores.
+
+        Returns
+        -------
+        float
+            The new `threshold_`.
+        """
+        check_is_fitted(self, "model_")
+        if contamination is not None:
+            checks.number("contamination", contamination, 1e-9, 0.5)
+        self.threshold_ = thresholds.threshold(self.own_scores_, self.held_scores_, contamination)
+        return self.threshold_
+
+    def update(self, x: Any, *, series: Any = None) -> Any:
+        """Score the next row, or rows, of a series as they come: what `score_samples` would say with `online=True`.
+
+        Parameters
+        ----------
+        x : number, array (C,) or (k, C), dict or Series
+            The values of one row, or of k rows.
+        series : str, int, optional
+            Which series it is, where several are followed at once.
+
+        Returns
+        -------
+        float or ndarray
+            One score a row; NaN until there are enough rows for a window. Compare with `threshold_`.
+
+        Raises
+        ------
+        ParameterError
+            If the model was not made with `online=True`.
+        """
+        check_is_fitted(self, "model_")
+        if not self.online:
+            raise ParameterError("update() needs a model that looks at the past alone: AnomalyDetector(online=True).")
+        rows = self._rows(x)
+        streams: dict[Any, Stream] = self.__dict__.setdefault("_streams", {})
+        stream = streams.setdefault(series, Stream(self._scorer))
+        center, scale = self._place(series)
+        found = [stream.update(np.clip((row - center) / scale, -_CLIP, _CLIP)) for row in rows]
+        return np.array(found) if np.ndim(x) == 2 else found[0]
+
+    def restart(self) -> None:
+        """Forget the rows that `update` was given: the next one is the first of a series."""
+        self.__dict__.pop("_streams", None)
+
+    # ---------------------------------------------------------------- reading
+    def _check(self) -> None:
+        super()._check()
+        checks.choice("method", self.method, METHODS)
+        if self.window != "auto":
+            checks.number("window", self.window, 2, integer=True)
+        if not isinstance(self.online, (bool, np.bool_)):
+            raise ParameterError(f"online must be True or False, but received {self.online!r}.")
+        if self.contamination is not None:
+            checks.number("contamination", self.contamination, 1e-9, 0.5)
+        checks.number("units", self.units, 3, integer=True)
+        if self.variables is not None and not isinstance(self.variables, (list, tuple)):
+            raise ParameterError(f"variables must be a list of columns, but received {self.variables!r}.")
+
+    def _inspect(self, X: Any, *, train: bool = False) -> Panel:
+        like = None if train else Form.from_dict(self.form_)
+        panel = Panel(*read(X, variables=self.variables, series_id=self.series_id, like=like))
+        if train:
+            self.form_: dict[str, Any] = panel.form.to_dict()
+            self.notes_ += [f"In the training series: {note}" for note in panel.notes]
+        return panel
+
+    def _rows(self, x: Any) -> np.ndarray:
+        """Return rows (k, C) in the order of the variables."""
+        names = Form.from_dict(self.form_).variables
+        if isinstance(x, (Mapping, pd.Series)):
+            missing = [name for name in names if name not in x]
+            if missing:
+                raise DataError(f"The row has no {missing[0]!r}; the model needs {list(names)}.")
+            x = [x[name] for name in names]
+        try:
+            rows = np.asarray(x, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"A row must hold numbers, but received {x!r}.") from error
+        rows = rows.reshape(1, -1) if rows.ndim < 2 else rows
+        if rows.ndim != 2 or rows.shape[1] != len(names):
+            raise DataError(f"A row must hold {len(names)} values, for {list(names)}, but received the shape {np.shape(x)}.")
+        if np.isinf(rows).any():
+            raise DataError(f"The row {x!r} holds an infinite value; pass NaN where a value is missing.")
+        return rows
+
+    # ---------------------------------------------------------------- learning
+    def _hold_out(self, X: Panel, y: Any, valid: Any) -> tuple[Panel, None, float | Panel]:
+        """Leave the training part whole: what is held out of the second fit is a share of it, or series of their own."""
+        if valid is None or (isinstance(valid, numbers.Real) and not isinstance(valid, bool)):
+            share = _HELD if valid is None else float(valid)
+            checks.number("valid", share, 0, 0.9)
+            return X, None, share
+        return X, None, self._inspect(valid[0] if isinstance(valid, tuple) and len(valid) == 2 else valid)
+
+    def _learn(self, X: Panel, y: Any) -> None:
+        rows, needed = min(X.lengths), planning.LEAST_ROWS if self.window == "auto" else 3 * int(self.window)
+        if rows < needed:
+            raise DataError(
+                f"{X.named(int(np.argmin(X.lengths)))} has {rows} rows to learn from, but at least {needed}, three windows, are "
+                "needed. Give a longer series, or choose a smaller window."
+            )
+        if all(np.isnan(values).all() for values in X.values):
+            raise DataError("Every value of the training series is missing: there is nothing to learn from.")
+        names = [one.name for one in X.series]
+        self.names_ = [] if None in names else names
+        found = [robust_center(values) for values in X.values] if self.names_ else []
+        found.append(robust_center(np.concatenate(X.values)))  # the last row is for a series not known by name
+        self.center_, self.scale_ = (np.stack(part) for part in zip(*found, strict=True))
+        self.period_ = baselines.find_period(X.values, seasons(X.form.freq))
+        self.windows_ = planning.windows_for(self._window, rows)
+
+    @property
+    def _window(self) -> int:
+        """Rows of a window, before it is made shorter for short series."""
+        if self.window != "auto":
+            return int(self.window)
+        return max(_LEAST_WINDOW, self.period_) if self.period_ > 1 else _NO_PERIOD
+
+    def _build(self) -> Any:
+        return self._network(self.windows_)
+
+    def _network(self, windows: Mapping[str, int]) -> Any:
+        from . import networks
+
+        form = Form.from_dict(self.form_)
+        common = {"variables": len(form.variables), "units": self.units}
+        if "forecaster" in self._names:
+            segment = planning.segment_of(windows["forecaster"])
+            return networks.NextSegment(segment=segment, segments=windows["forecaster"] // segment, **common)
+        if "autoencoder" in self._names:
+            segment = planning.segment_of(windows["autoencoder"])
+            return networks.SegmentAutoencoder(segment=segment, segments=windows["autoencoder"] // segment, **common)
+        return networks.nn.Module()
+
+    def _train(self, X: Panel, y: Any, valid: float | Panel, resume: Path | None) -> list[dict[str, Any]]:
+        series = [gaps_filled(values, past=False) for values in self._scaled(X)]
+        history, scorer = self._views(series, self.windows_, self.model_, resume)
+        own = [scorer.score(values, own=i) for i, values in enumerate(series)]
+        normal = self._normal(series, own)
+        if normal is not None:
+            series, self.model_ = normal, self._build()
+            history, scorer = self._views(series, self.windows_, self.model_, None if resume is None else resume / "again")
+            own = [scorer.score(values, own=i) for i, values in enumerate(series)]
+        self._keep(scorer, series)
+        self.own_scores_ = thresholds.summary(np.concatenate(own))
+        held = self._held(series, valid, None if resume is None else resume / "held")
+        self.held_scores_ = thresholds.summary(np.concatenate([np.zeros(0), *held]))
+        self.calibrate(self.contamination)
+        return history
+
+    def _views(
+        self, series: Sequence[np.ndarray], windows: Mapping[str, int], model: Any, resume: Path | None
+    ) -> tuple[list[dict[str, Any]], Scorer]:
+        """Train the network and fit the other views on scaled series."""
+        history: list[dict[str, Any]] = []
+        views: dict[str, View] = {}
+        for name in self._names:
+            if name == "nearest":
+                views[name] = NearestWindow.fit(series, windows[name])
+            elif name in ("shape", "level"):
+                views[name] = WindowPCA.fit(series, windows[name], shape=name == "shape")
+            else:
+                history = self._train_network(series, windows[name], model, resume)
+                views[name] = self._network_view(windows[name], model)
+        scorer = Scorer(views, bool(self.online))
+        scorer.settle(series)
+        return history, scorer
+
+    def _network_view(self, window: int, model: Any) -> View:
+        def infer(windows: np.ndarray) -> np.ndarray:
+            whole = windows.astype(np.float32)
+            batches = data.Batches(lambda rows: whole[rows], len(whole), max(self.batch_size, 256))
+            return self._engine.infer(model, batches, device=self.device_)
+
+        if "forecaster" in self._names:
+            return Forecast(infer, window, planning.segment_of(window))
+        return Reconstruction(infer, window)
+
+    def _train_network(self, series: Sequence[np.ndarray], window: int, model: Any, resume: Path | None) -> list[dict[str, Any]]:
+        from . import networks
+
+        ahead = planning.segment_of(window) if "forecaster" in self._names else 0
+        windows = Windows(series, window, ahead)
+        drawn = Drawn(windows)
+        most = _STEPS_AN_EPOCH * self.batch_size
+        batches = data.Batches(drawn.contexts, max(len(windows), most), self.batch_size, targets=drawn, seed=self.seed, draw=most)
+        say(f"training on {len(windows)} windows of {window} rows, {self.device_.name}", self.verbose)
+        digest = self._digest(self.form_)
+        for values in series if resume is not None else ():
+            digest.update(np.ascontiguousarray(values).tobytes())
+        epochs = self.epochs or _EPOCHS
+        with Progress(epochs, len(batches), verbose=self.verbose) as progress:
+            found: list[dict[str, Any]] = self._engine.train(
+                model,
+                batches,
+                valid=None,
+                judge=lambda outputs, targets: {},  # nobody validates
+                loss=networks.nn.SmoothL1Loss(),
+                epochs=epochs,
+                lr=self.lr,
+                device=self.device_,
+                on_epoch=progress.epoch,
+                on_step=progress.step if progress.live else None,
+                seed=self.seed,
+                resume=None if resume is None else resume / "detector.npz",
+                fingerprint=digest.hexdigest(),
+            )
+        return found
+
+    def _normal(self, series: Sequence[np.ndarray], scores: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """Return what is left of the training series without rows that stand out of them; None where none does."""
+        every = np.concatenate(scores)
+        limit = _STRANGE * float(np.nanquantile(every, 0.9))
+        strange = [np.nan_to_num(score) > limit for score in scores]
+        count, shortest = int(np.concatenate(strange).sum()), max(self.windows_[name] for name in self._names)
+        if not count:
+            return None
+        pieces = [
+            values[start:stop]
+            for values, odd in zip(series, strange, strict=True)
+            for start, stop in zip(*runs(~odd), strict=True)
+            if stop - start >= shortest + 1
+        ]
+        if sum(map(len, pieces)) < max(len(every) / 2, 3 * shortest):
+            return None
+        share = count / len(every)
+        self.notes_.append(
+            f"{count} rows of the training series ({share:.1%}) stand out from the rest and were left out of the fit."
+        )
+        return pieces
+
+    def _held(self, series: Sequence[np.ndarray], valid: float | Panel, resume: Path | None) -> list[np.ndarray]:
+        """Return the scores of normal data that were held out of a fit."""
+        if isinstance(valid, Panel):
+            return self._scores(valid)
+        heads = [values[: len(values) - round(valid * len(values))] for values in series]
+        rows = min(len(values) for values in heads)
+        if not valid or rows < planning.LEAST_ROWS:
+            return []
+        windows = planning.windows_for(self._window, rows)
+        model = self._network(windows)
+        _, scorer = self._views(heads, windows, model, resume)
+        return [scorer.score(values)[len(head) :] for values, head in zip(series, heads, strict=True)]
+
+    def _keep(self, scorer: Scorer, series: Sequence[np.ndarray]) -> None:
+        """Keep as facts what `_scorer` makes the views from, and the end of the training series for the simple detectors."""
+        self.units_ = scorer.units
+        for view in scorer.views.values():
+            if isinstance(view, WindowPCA):
+                self.pca_mean_, self.pca_axes_ = view.mean, view.axes
+            elif isinstance(view, NearestWindow):
+                self.known_windows_, self.known_places_ = view.known, view.places
+        rows = _MOST_KEPT // series[0].shape[1] // len(series)
+        kept = [values[-rows:] for values in series]
+        self.training_, self.training_rows_ = np.concatenate(kept), [len(values) for values in kept]
+
+    # ---------------------------------------------------------------- scores
+    @property
+    def _names(self) -> list[str]:
+        """The views, by method."""
+        pca = "level" if self.online else "shape"  # a z-score hides the level of what is newest
+        return {
+            "auto": ["autoencoder", pca, "nearest"],
+            "lstm-autoencoder": ["autoencoder"],
+            "lstm-forecaster": ["forecaster"],
+            "pca": [pca],
+        }[self.method]
+
+    @property
+    def _scorer(self) -> Scorer:
+        views: dict[str, View] = {}
+        for name in self._names:
+            if name == "nearest":
+                views[name] = NearestWindow(self.known_windows_, self.known_places_)
+            elif name in ("shape", "level"):
+                views[name] = WindowPCA(self.pca_mean_, self.pca_axes_, name == "shape")
+            else:
+                views[name] = self._network_view(self.windows_[name], self.model_)
+        return Scorer(views, bool(self.online), self.units_)
+
+    def _place(self, name: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return center and scale of a series: its own where it was fitted on, otherwise those of all together."""
+        row = self.names_.index(name) if name in self.names_ else -1
+        return self.center_[row], self.scale_[row]
+
+    def _scaled(self, panel: Panel) -> list[np.ndarray]:
+        """Return the series in units of their spread, (T, C), with gaps left as they are."""
+        places = [self._place(one.name) for one in panel.series]
+        return [
+            np.clip((one.values - center) / scale, -_CLIP, _CLIP)
+            for one, (center, scale) in zip(panel.series, places, strict=True)
+        ]
+
+    def _scores(self, panel: Panel) -> list[np.ndarray]:
+        """Return one score for each row the user gave, NaN where nothing was observed."""
+        return [one.given(score) for one, score in zip(panel.series, self._on_grid(panel), strict=True)]
+
+    def _on_grid(self, panel: Panel) -> list[np.ndarray]:
+        scorer = self._scorer
+        found = []
+        for values in self._scaled(panel):
+            score = scorer.score(gaps_filled(values, past=bool(self.online)))
+            found.append(np.where(np.isnan(values).all(axis=1), np.nan, score))
+        return found
+
+    def _per_row(self, results: Sequence[np.ndarray], panel: Panel, X: Any, name: str) -> Any:
+        return panel.form.per_row(results, panel.series, getattr(X, "index", None), name)
+
+    def _judged(self, panel: Panel, scores: Sequence[np.ndarray], y: Any) -> dict[str, Any]:
+        """Return the arguments of `metrics.anomaly`."""
+        truth = read_labels(y, panel)
+        period = self.period_ if self.period_ > 1 else _NO_PERIOD
+        ends = np.cumsum(self.training_rows_)[:-1]
+        values = [gaps_filled(one, past=bool(self.online)) for one in self._scaled(panel)]
+        simple, limits = simple_detectors.all_of(
+            np.split(self.training_, ends), values, self._window, online=bool(self.online), seed=self.seed
+        )
+        names = [one.name if one.name is not None else f"series {i}" for i, one in enumerate(panel.series)]
+        stamps = [one.given(one.index) for one in panel.series]
+        return {
+            "y_true": truth,
+            "scores": list(scores),
+            "period": [max(1, min(period, len(one))) for one in truth],
+            "baselines": {
+                name: [series.given(score) for series, score in zip(panel.series, each, strict=True)]
+                for name, each in simple.items()
+            },
+            "thresholds": limits,
+            "names": names if len(names) > 1 else None,
+            "times": None if any(one is None for one in stamps) else stamps,
+            "values": [one.given(one.values) for one in panel.series],
+            "columns": [str(name) for name in panel.form.variables],
+        }

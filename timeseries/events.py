@@ -1,0 +1,91 @@
+"""Alarms as events: from when to when, how strange at most, and which variables are to blame."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines.metrics.events import runs
+
+from .panel import Panel
+from .scoring import Scorer, step
+
+__all__ = ["blame", "found_events"]
+
+_MOST_BLAMED, _BLAMED = 5, 0.8  # variables named at most, and the share of the error they explain together
+
+
+def found_events(
+    panel: Panel, scores: Sequence[np.ndarray], values: Sequence[np.ndarray], scorer: Scorer, threshold: float
+) -> Any:
+    """Return a row an event: maximal runs of rows whose score exceeds the threshold.
+
+    Parameters
+    ----------
+    panel : Panel
+        The series.
+    scores, values : sequences of ndarray
+        One score a row of the grid, (T,), and the scaled series (T, C).
+    scorer : Scorer
+        What made the scores.
+    threshold : float
+        Of an alarm.
+
+    Returns
+    -------
+    DataFrame
+        `series` (where there are several), `start`, `end` (the last row in it), `rows`, `peak`, `score` (at the peak) and
+        `variables`, those to blame, first the one most to blame.
+    """
+    found = []
+    for one, score, scaled in zip(panel.series, scores, values, strict=True):
+        index: Any = np.arange(len(score)) if one.index is None else one.index
+        for start, stop in zip(*runs(np.nan_to_num(score, nan=-np.inf) > threshold), strict=True):
+            peak = start + int(np.nanargmax(score[start:stop]))
+            found.append(
+                {
+                    "series": one.name,
+                    "start": index[start],
+                    "end": index[stop - 1],
+                    "rows": int(stop - start),
+                    "peak": index[peak],
+                    "score": float(score[peak]),
+                    "variables": _named(blame(scorer, scaled, peak), panel.form.variables),
+                }
+            )
+    table = pd.DataFrame(found, columns=["series", "start", "end", "rows", "peak", "score", "variables"])
+    return table if len(panel) > 1 else table.drop(columns="series")
+
+
+def blame(scorer: Scorer, values: np.ndarray, row: int) -> np.ndarray:
+    """Return the share of each variable in the strangeness of a row, (C,), by the strangest window of each view around it.
+
+    Examples
+    --------
+    >>> from .views import Reconstruction
+    >>> scorer = Scorer({"zero": Reconstruction(lambda windows: windows * 0, 2)}, online=True, units={"zero": 1.0})
+    >>> blame(scorer, np.array([[0.0, 0.0], [3.0, 1.0], [0.0, 0.0]]), 1)
+    array([0.9, 0.1])
+    """
+    shares = np.zeros(values.shape[1])
+    for name, unit in scorer.units.items():
+        view = scorer.views[name]
+        last = len(values) - view.window
+        low, high = (row + 1 - view.window, row + 1 - view.window) if scorer.online else (row + 1 - view.window, row)
+        first = np.arange(max(0, low), min(last, high) + 1, step(view))
+        if not len(first):
+            continue
+        found = [(errors, scorer.whole(view, errors)) for _, errors in scorer.errors(view, values, first)]
+        errors, whole = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        by_variable = errors[whole.argmax()].mean(axis=1)
+        if by_variable.sum() > 0:
+            shares += np.sqrt(whole.max() / unit) * by_variable / by_variable.sum()
+    return shares / shares.sum() if shares.sum() > 0 else shares
+
+
+def _named(shares: np.ndarray, names: Sequence[Any]) -> list[Any]:
+    """Return the variables that explain most of it together, first the one that explains most."""
+    order = np.argsort(-shares, kind="stable")
+    enough = int(np.searchsorted(np.cumsum(shares[order]), _BLAMED)) + 1
+    return [names[i] for i in order[: min(enough, _MOST_BLAMED)]]

@@ -1,0 +1,78 @@
+"""From windows to moments: where windows begin, and what the windows that cover a moment say about it."""
+
+import numpy as np
+
+__all__ = ["averaged", "latest", "smoothed", "starts"]
+
+
+def starts(rows: int, window: int, step: int, *, to_end: bool = True) -> np.ndarray:
+    """Return the first row of each window of a series; with `to_end` the last one ends with the series.
+
+    Examples
+    --------
+    >>> starts(10, 4, 3), starts(11, 4, 3)
+    (array([0, 3, 6]), array([0, 3, 6, 7]))
+    """
+    found = np.arange(0, rows - window + 1, step)
+    if to_end and len(found) and found[-1] < rows - window:
+        found = np.append(found, rows - window)
+    return found
+
+
+def averaged(errors: np.ndarray, first: np.ndarray, length: int, rows: int) -> np.ndarray:
+    """Return for each row the mean error of the windows that cover it; NaN where there is none.
+
+    Parameters
+    ----------
+    errors : ndarray, (n,)
+        One a window.
+    first : ndarray, (n,)
+        The row at which each window begins.
+    length, rows : int
+        Of the windows, and of the series.
+
+    Examples
+    --------
+    >>> averaged(np.array([1.0, 3.0]), np.array([0, 1]), 2, 4)
+    array([ 1.,  2.,  3., nan])
+    """
+    total, count = np.zeros(rows + 1), np.zeros(rows + 1)
+    np.add.at(total, first, errors)
+    np.add.at(total, first + length, -errors)
+    np.add.at(count, first, 1.0)
+    np.add.at(count, first + length, -1.0)
+    total, count = np.cumsum(total)[:rows], np.cumsum(count)[:rows]
+    # differences of sums may fall below zero by rounding
+    return np.where(count > 0.5, np.maximum(total, 0.0) / np.maximum(count, 1.0), np.nan)
+
+
+def latest(errors: np.ndarray, last: np.ndarray, rows: int) -> np.ndarray:
+    """Return for each row the error of the latest window that ended by then; NaN before the first one ends.
+
+    Examples
+    --------
+    >>> latest(np.array([1.0, 3.0]), np.array([1, 3]), 5)
+    array([nan,  1.,  1.,  3.,  3.])
+    """
+    place = np.searchsorted(last, np.arange(rows), side="right") - 1
+    return np.where(place >= 0, errors[np.maximum(place, 0)], np.nan) if len(errors) else np.full(rows, np.nan)
+
+
+def smoothed(values: np.ndarray, width: int) -> np.ndarray:
+    """Return the mean of `width` values around each one, fewer at the ends; NaN stays and does not count.
+
+    Examples
+    --------
+    >>> smoothed(np.array([0.0, 0.0, 3.0, 0.0, np.nan]), 3)
+    array([0. , 1. , 1. , 1.5, nan])
+    """
+    rows = len(values)
+    if min(width, rows) <= 1:
+        return values
+    seen = ~np.isnan(values)
+    total = np.concatenate([[0.0], np.cumsum(np.where(seen, values, 0.0))])
+    count = np.concatenate([[0], np.cumsum(seen)])
+    place = np.arange(rows)
+    low, high = np.maximum(place - width // 2, 0), np.minimum(place + width - width // 2, rows)
+    mean = np.maximum(total[high] - total[low], 0.0) / np.maximum(count[high] - count[low], 1)
+    return np.where(seen, mean, np.nan)

@@ -1,0 +1,102 @@
+"""From what several views say of windows to one score a row."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import overlap
+from .views import NearestWindow, View
+
+__all__ = ["Scorer"]
+
+_WINDOWS_ACROSS = 12  # windows that cover a row
+_SMOOTHED = 100  # rows
+_COMMON = 0.99  # share of the training part's errors that count as common
+_NEWEST = 0.5  # share of a window that is judged where only the past is known
+_VALUES_TOGETHER = 4_000_000  # of windows looked at at once
+
+
+@dataclass(eq=False)
+class Scorer:
+    """Scores of scaled series: what the views find strange, each in the unit of what is common in training.
+
+    Parameters
+    ----------
+    views : mapping of str to View
+        By name.
+    online : bool
+        Whether a row is judged by what came before it alone; otherwise by all windows that cover it.
+    units : dict of str to float
+        The error below which 99 % of the training part lie, by view; set by `settle`.
+
+    Examples
+    --------
+    >>> from .views import Reconstruction
+    >>> scorer = Scorer({"zero": Reconstruction(lambda windows: windows * 0, 2)}, online=True)
+    >>> scorer.settle([np.ones((5, 1))])
+    >>> scorer.score(np.array([[1.0], [1.0], [2.0]]))
+    array([nan,  1.,  2.])
+    """
+
+    views: Mapping[str, View]
+    online: bool
+    units: dict[str, float] = field(default_factory=dict)
+
+    def settle(self, series: Sequence[np.ndarray]) -> None:
+        """Find the units from the training part, (T, C) series."""
+        for name in self.views:
+            found = np.concatenate([self.trace(name, values, own=i) for i, values in enumerate(series)])
+            found = found[~np.isnan(found)]
+            self.units[name] = max(float(np.quantile(found, _COMMON)) if len(found) else 0.0, 1e-6)
+
+    def score(self, values: np.ndarray, own: int | None = None) -> np.ndarray:
+        """Return one score a row, (T,): the mean over the views that can say something; NaN where none can.
+
+        Parameters
+        ----------
+        values : ndarray, (T, C)
+            Scaled and without gaps.
+        own : int, optional
+            The number of the series where it is one of the training part.
+        """
+        parts = np.stack([np.sqrt(self.trace(name, values, own) / unit) for name, unit in self.units.items()])
+        count = (~np.isnan(parts)).sum(axis=0)
+        return np.where(count > 0, np.nansum(parts, axis=0) / np.maximum(count, 1), np.nan)
+
+    def trace(self, name: str, values: np.ndarray, own: int | None = None) -> np.ndarray:
+        """Return a view's error for each row, (T,); NaN where no window tells."""
+        view, rows = self.views[name], len(values)
+        first = overlap.starts(rows, view.window, step(view), to_end=not self.online)
+        if not len(first):
+            return np.full(rows, np.nan)
+        found = np.concatenate([self.whole(view, errors) for _, errors in self.errors(view, values, first, own)])
+        if self.online:
+            return overlap.latest(found, first + view.window - 1, rows)
+        judged = first + view.window - view.judged
+        return overlap.smoothed(overlap.averaged(found, judged, view.judged, rows), _SMOOTHED)
+
+    def whole(self, view: View, errors: np.ndarray) -> np.ndarray:
+        """Return one error a window, (n,), from those (n, C, judged) of its values."""
+        by_row = errors.mean(axis=1)
+        if isinstance(view, NearestWindow):
+            return by_row.mean(axis=1)  # a distance is one of all values together
+        newest = max(1, round(_NEWEST * view.judged)) if self.online else view.judged
+        return by_row[:, -newest:].max(axis=1)
+
+    def errors(
+        self, view: View, values: np.ndarray, first: np.ndarray, own: int | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the first rows of some windows and their errors (n, C, judged), as many at once as fit into memory."""
+        every = np.lib.stride_tricks.sliding_window_view(values, view.window, axis=0)
+        for part in np.array_split(first, max(1, len(first) * view.window * values.shape[1] // _VALUES_TOGETHER)):
+            more: dict[str, Any] = {}
+            if own is not None and isinstance(view, NearestWindow):
+                more["barred"] = view.overlapping(own, part)
+            yield part, view.errors(every[part], **more)
+
+
+def step(view: View) -> int:
+    """Return the rows from one window of a view to the next."""
+    return max(1, min(view.window // _WINDOWS_ACROSS, view.judged))
