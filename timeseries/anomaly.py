@@ -1,7 +1,9 @@
 """`AnomalyDetector`: from time series of any kind to scores, alarms and events, learned from normal data."""
 
 import numbers
+import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,14 +18,14 @@ from pipelines.metrics.events import runs
 from pipelines.progress import Progress, say
 from pipelines.tasks import DetectorMixin
 
-from . import baselines, planning, simple_detectors, thresholds
+from . import baselines, overlap, planning, simple_detectors, thresholds
 from .events import found_events
 from .frequency import seasons
 from .labels import read_labels
 from .panel import Panel
 from .reading import read
 from .scaling import gaps_filled, robust_center
-from .scoring import Scorer
+from .scoring import Scorer, step
 from .series import Form
 from .streaming import Stream
 from .views import Forecast, NearestWindow, Reconstruction, View, WindowPCA
@@ -36,7 +38,7 @@ _LEAST_WINDOW, _NO_PERIOD = 24, 125  # rows of a window, and those where no peri
 _HELD = 0.25  # of each series, its end, for the threshold
 _EPOCHS, _STEPS_AN_EPOCH = 4, 75
 _CLIP = 20.0  # spreads; a value further away is no stranger
-_STRANGE = 3.0  # times the score that nine tenths of the training rows stay below: not normal
+_STRANGE = 6.0  # times what nine tenths of the training rows stay below, each by its least strange window: not normal
 _MOST_KEPT = 2_000_000  # values of the training part, for the simple detectors
 
 
@@ -50,8 +52,9 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         and how far the nearest training window is. "lstm-autoencoder" and "pca" take one of them alone, "lstm-forecaster" the
         error of a forecast of the next rows, as textbooks do.
     window : int or "auto"
-        Rows of the autoencoder's window; "auto" takes the period of the series, at least 24. The shapes are looked at in two
-        such windows, the nearest one in four; none is longer than a third of the shortest series.
+        Rows of the autoencoder's window, rounded up to whole segments, twelve at most; "auto" takes the period of the series, at
+        least 24, and 125 where there is none. The shapes are looked at in two such windows, the nearest one in four; but a third
+        of the shortest series is the most, for the autoencoder before it is rounded up.
     online : bool
         Whether a row is judged by the rows before it alone. Otherwise by all windows that cover it, and smoothed over the 100
         rows around it, so also by what comes after: right for looking back, not for alarms at once.
@@ -81,7 +84,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
     threshold_ : float
         A score above it raises an alarm. It may be set, or found anew with `calibrate`; no label ever moves it.
     period_ : int
-        Rows of the period found in the training part; 125 where there is none.
+        Rows of the period found in the training part; 1 where there is none.
     windows_ : dict
         Rows of each view's window.
     model_ : torch.nn.Module
@@ -200,8 +203,8 @@ class AnomalyDetector(DetectorMixin, Pipeline):
 
         Parameters
         ----------
-        x : number, array (C,) or (k, C), dict or Series
-            The values of one row, or of k rows.
+        x : number, array (C,) or (k, C), dict, Series or DataFrame
+            The values of one row, or of k rows; NaN where one is missing, and a row of NaN where a time stamp is.
         series : str, int, optional
             Which series it is, where several are followed at once.
 
@@ -218,16 +221,14 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         check_is_fitted(self, "model_")
         if not self.online:
             raise ParameterError("update() needs a model that looks at the past alone: AnomalyDetector(online=True).")
-        rows = self._rows(x)
-        streams: dict[Any, Stream] = self.__dict__.setdefault("_streams", {})
-        stream = streams.setdefault(series, Stream(self._scorer))
+        rows, stream = self._rows(x), self._stream(series)
         center, scale = self._place(series)
         found = [stream.update(np.clip((row - center) / scale, -_CLIP, _CLIP)) for row in rows]
         return np.array(found) if np.ndim(x) == 2 else found[0]
 
     def restart(self) -> None:
         """Forget the rows that `update` was given: the next one is the first of a series."""
-        self.__dict__.pop("_streams", None)
+        self.__dict__.pop("_followed", None)
 
     # ---------------------------------------------------------------- reading
     def _check(self) -> None:
@@ -251,14 +252,24 @@ class AnomalyDetector(DetectorMixin, Pipeline):
             self.notes_ += [f"In the training series: {note}" for note in panel.notes]
         return panel
 
+    def _stream(self, series: Any) -> Stream:
+        """Return what `update` knows of a series; what it knew under an earlier fit is forgotten."""
+        model, streams = self.__dict__.get("_followed", (None, {}))
+        if model is not self.model_:
+            streams = {}
+            self._followed = self.model_, streams
+        if series not in streams:
+            streams[series] = Stream(self._scorer)
+        return streams[series]
+
     def _rows(self, x: Any) -> np.ndarray:
         """Return rows (k, C) in the order of the variables."""
         names = Form.from_dict(self.form_).variables
-        if isinstance(x, (Mapping, pd.Series)):
+        if isinstance(x, (Mapping, pd.Series, pd.DataFrame)):
             missing = [name for name in names if name not in x]
             if missing:
                 raise DataError(f"The row has no {missing[0]!r}; the model needs {list(names)}.")
-            x = [x[name] for name in names]
+            x = x[list(names)] if isinstance(x, pd.DataFrame) else [x[name] for name in names]
         try:
             rows = np.asarray(x, dtype=np.float64)
         except (TypeError, ValueError) as error:
@@ -286,14 +297,13 @@ class AnomalyDetector(DetectorMixin, Pipeline):
                 f"{X.named(int(np.argmin(X.lengths)))} has {rows} rows to learn from, but at least {needed}, three windows, are "
                 "needed. Give a longer series, or choose a smaller window."
             )
-        if all(np.isnan(values).all() for values in X.values):
-            raise DataError("Every value of the training series is missing: there is nothing to learn from.")
         names = [one.name for one in X.series]
         self.names_ = [] if None in names else names
         found = [robust_center(values) for values in X.values] if self.names_ else []
         found.append(robust_center(np.concatenate(X.values)))  # the last row is for a series not known by name
         self.center_, self.scale_ = (np.stack(part) for part in zip(*found, strict=True))
-        self.period_ = baselines.find_period(X.values, seasons(X.form.freq))
+        seen = [np.where(np.abs(values) < _CLIP, values, np.nan) for values in self._scaled(X)]  # absurd values hide a period
+        self.period_ = baselines.find_period(seen, seasons(X.form.freq))
         self.windows_ = planning.windows_for(self._window, rows)
 
     @property
@@ -322,18 +332,23 @@ class AnomalyDetector(DetectorMixin, Pipeline):
     def _train(self, X: Panel, y: Any, valid: float | Panel, resume: Path | None) -> list[dict[str, Any]]:
         series = [gaps_filled(values, past=False) for values in self._scaled(X)]
         history, scorer = self._views(series, self.windows_, self.model_, resume)
-        own = [scorer.score(values, own=i) for i, values in enumerate(series)]
-        normal = self._normal(series, own)
+        normal = self._normal(series, scorer)
         if normal is not None:
             series, self.model_ = normal, self._build()
             history, scorer = self._views(series, self.windows_, self.model_, None if resume is None else resume / "again")
-            own = [scorer.score(values, own=i) for i, values in enumerate(series)]
         self._keep(scorer, series)
-        self.own_scores_ = thresholds.summary(np.concatenate(own))
+        self.own_scores_ = thresholds.summary(np.concatenate([scorer.score(one, own=i) for i, one in enumerate(series)]))
         held = self._held(series, valid, None if resume is None else resume / "held")
         self.held_scores_ = thresholds.summary(np.concatenate([np.zeros(0), *held]))
         self.calibrate(self.contamination)
+        self.notes_.append(self._threshold_note(sum(map(len, series))))
         return history
+
+    def _threshold_note(self, rows: int) -> str:
+        said = f"The threshold is {self.threshold_:.3g}"
+        if self.contamination is not None:
+            return f"{said}; {self.contamination:.2%} of normal rows were to be expected above it."
+        return f"{said}, a tenth above what {rows} normal rows reach: no alarm was to be expected in as many."
 
     def _views(
         self, series: Sequence[np.ndarray], windows: Mapping[str, int], model: Any, resume: Path | None
@@ -354,14 +369,15 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         return history, scorer
 
     def _network_view(self, window: int, model: Any) -> View:
-        def infer(windows: np.ndarray) -> np.ndarray:
-            whole = windows.astype(np.float32)
-            batches = data.Batches(lambda rows: whole[rows], len(whole), max(self.batch_size, 256))
-            return self._engine.infer(model, batches, device=self.device_)
-
+        infer = partial(self._outputs_of, model)
         if "forecaster" in self._names:
             return Forecast(infer, window, planning.segment_of(window))
         return Reconstruction(infer, window)
+
+    def _outputs_of(self, model: Any, windows: np.ndarray) -> np.ndarray:
+        whole = windows.astype(np.float32)
+        batches = data.Batches(lambda rows: whole[rows], len(whole), max(self.batch_size, 256))
+        return self._engine.infer(model, batches, device=self.device_)
 
     def _train_network(self, series: Sequence[np.ndarray], window: int, model: Any, resume: Path | None) -> list[dict[str, Any]]:
         from . import networks
@@ -394,39 +410,52 @@ class AnomalyDetector(DetectorMixin, Pipeline):
             )
         return found
 
-    def _normal(self, series: Sequence[np.ndarray], scores: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+    def _normal(self, series: Sequence[np.ndarray], scorer: Scorer) -> list[np.ndarray] | None:
         """Return what is left of the training series without rows that stand out of them; None where none does."""
-        every = np.concatenate(scores)
-        limit = _STRANGE * float(np.nanquantile(every, 0.9))
-        strange = [np.nan_to_num(score) > limit for score in scores]
-        count, shortest = int(np.concatenate(strange).sum()), max(self.windows_[name] for name in self._names)
+        every = [scorer.least(values, own=i) for i, values in enumerate(series)]
+        limit = _STRANGE * float(np.nanquantile(np.concatenate(every), 0.9))
+        reach, longest = (max(map(rows, scorer.views.values())) for rows in (step, lambda view: view.window))
+        strange = [overlap.widened(np.nan_to_num(each) > limit, reach) for each in every]  # its edges are hardly strange
+        count, rows = int(np.concatenate(strange).sum()), sum(map(len, series))
         if not count:
             return None
         pieces = [
             values[start:stop]
             for values, odd in zip(series, strange, strict=True)
             for start, stop in zip(*runs(~odd), strict=True)
-            if stop - start >= shortest + 1
+            if stop - start > longest
         ]
-        if sum(map(len, pieces)) < max(len(every) / 2, 3 * shortest):
+        left = sum(map(len, pieces))
+        stand = f"{count} rows of the training series ({count / rows:.1%}) stand out from the rest"
+        if left < max(rows / 2, 3 * longest):
+            self.notes_.append(f"{stand}, but stayed in the fit: without them, too little would be left to learn from.")
             return None
-        share = count / len(every)
-        self.notes_.append(
-            f"{count} rows of the training series ({share:.1%}) stand out from the rest and were left out of the fit."
-        )
+        short = f", with {rows - left - count} between them" if rows - left > count else ""
+        self.notes_.append(f"{stand} and were left out of the fit{short}.")
         return pieces
 
     def _held(self, series: Sequence[np.ndarray], valid: float | Panel, resume: Path | None) -> list[np.ndarray]:
         """Return the scores of normal data that were held out of a fit."""
         if isinstance(valid, Panel):
-            return self._scores(valid)
+            found = self._scores(valid)
+            if all(np.isnan(score).all() for score in found):
+                raise DataError(
+                    f"The series of the validation part have {max(valid.lengths)} rows at most, fewer than a window, "
+                    f"{min(view.window for view in self._scorer.views.values())}, so no threshold can be found with them."
+                )
+            return found
         heads = [values[: len(values) - round(valid * len(values))] for values in series]
-        rows = min(len(values) for values in heads)
-        if not valid or rows < planning.LEAST_ROWS:
+        rows = max(len(values) for values in heads)
+        if not valid:
             return []
-        windows = planning.windows_for(self._window, rows)
-        model = self._network(windows)
-        _, scorer = self._views(heads, windows, model, resume)
+        if rows < planning.LEAST_ROWS:
+            self.notes_.append("No part was held out for the threshold: the series are too short. It may be too low.")
+            return []
+        most = planning.windows_for(self._window, rows)
+        windows = {name: min(window, most[name]) for name, window in self.windows_.items()}
+        history, scorer = self._views(heads, windows, self._network(windows), resume)
+        if any(history[-1].get(what) for what in ("interrupted", "diverged") if history):
+            self._warn("The second fit, for the threshold, ended early: the threshold may be too high.")
         return [scorer.score(values)[len(head) :] for values, head in zip(series, heads, strict=True)]
 
     def _keep(self, scorer: Scorer, series: Sequence[np.ndarray]) -> None:
@@ -437,7 +466,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
                 self.pca_mean_, self.pca_axes_ = view.mean, view.axes
             elif isinstance(view, NearestWindow):
                 self.known_windows_, self.known_places_ = view.known, view.places
-        rows = _MOST_KEPT // series[0].shape[1] // len(series)
+        rows = max(planning.LEAST_ROWS, _MOST_KEPT // series[0].shape[1] // len(series))
         kept = [values[-rows:] for values in series]
         self.training_, self.training_rows_ = np.concatenate(kept), [len(values) for values in kept]
 
@@ -484,7 +513,13 @@ class AnomalyDetector(DetectorMixin, Pipeline):
 
     def _on_grid(self, panel: Panel) -> list[np.ndarray]:
         scorer = self._scorer
-        found = []
+        least, found = min(view.window for view in scorer.views.values()), []
+        short = [i for i, rows in enumerate(panel.lengths) if rows < least]
+        if short:
+            who, rows = panel.named(short[0]), panel.lengths[short[0]]
+            more = f" So do {len(short) - 1} more series." if len(short) > 1 else ""
+            said = f"{who} has {rows} rows, fewer than the {least} of a window: it gets no score and no alarm.{more}"
+            warnings.warn(said, UserWarning, stacklevel=4)
         for values in self._scaled(panel):
             score = scorer.score(gaps_filled(values, past=bool(self.online)))
             found.append(np.where(np.isnan(values).all(axis=1), np.nan, score))
@@ -493,28 +528,34 @@ class AnomalyDetector(DetectorMixin, Pipeline):
     def _per_row(self, results: Sequence[np.ndarray], panel: Panel, X: Any, name: str) -> Any:
         return panel.form.per_row(results, panel.series, getattr(X, "index", None), name)
 
+    def _marked(self, panel: Panel, scores: Sequence[np.ndarray], y: Any) -> dict[str, Any]:
+        """Return the arguments of `metrics.anomaly` but for those about the simple detectors."""
+        truth = read_labels(y, panel)
+        alone = panel.form.container == "one"
+        period = self.period_ if self.period_ > 1 else _NO_PERIOD
+        stamps = [one.given(one.index) for one in panel.series]
+        return {
+            "y_true": _parts(truth, panel),
+            "scores": _parts(scores, panel),
+            "period": [max(1, min(period, len(one))) for one in truth],
+            "names": None if alone else [f"series {i}" if one.name is None else one.name for i, one in enumerate(panel.series)],
+            "times": None if any(one is None for one in stamps) else _parts(stamps, panel),
+            "values": _parts([one.given(one.values) for one in panel.series], panel),
+            "columns": [str(name) for name in panel.form.variables],
+        }
+
     def _judged(self, panel: Panel, scores: Sequence[np.ndarray], y: Any) -> dict[str, Any]:
         """Return the arguments of `metrics.anomaly`."""
-        truth = read_labels(y, panel)
-        period = self.period_ if self.period_ > 1 else _NO_PERIOD
+        found = self._marked(panel, scores, y)
         ends = np.cumsum(self.training_rows_)[:-1]
         values = [gaps_filled(one, past=bool(self.online)) for one in self._scaled(panel)]
         simple, limits = simple_detectors.all_of(
             np.split(self.training_, ends), values, self._window, online=bool(self.online), seed=self.seed
         )
-        names = [one.name if one.name is not None else f"series {i}" for i, one in enumerate(panel.series)]
-        stamps = [one.given(one.index) for one in panel.series]
-        return {
-            "y_true": truth,
-            "scores": list(scores),
-            "period": [max(1, min(period, len(one))) for one in truth],
-            "baselines": {
-                name: [series.given(score) for series, score in zip(panel.series, each, strict=True)]
-                for name, each in simple.items()
-            },
-            "thresholds": limits,
-            "names": names if len(names) > 1 else None,
-            "times": None if any(one is None for one in stamps) else stamps,
-            "values": [one.given(one.values) for one in panel.series],
-            "columns": [str(name) for name in panel.form.variables],
-        }
+        given = {name: [one.given(score) for one, score in zip(panel.series, each, strict=True)] for name, each in simple.items()}
+        return {**found, "baselines": {name: _parts(each, panel) for name, each in given.items()}, "thresholds": limits}
+
+
+def _parts(each: Sequence[Any], panel: Panel) -> Any:
+    """Return what belongs to a series alone where it came alone, and a list otherwise."""
+    return each[0] if panel.form.container == "one" else list(each)

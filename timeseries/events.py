@@ -9,7 +9,7 @@ import pandas as pd
 from pipelines.metrics.events import runs
 
 from .panel import Panel
-from .scoring import Scorer, step
+from .scoring import Scorer
 
 __all__ = ["blame", "found_events"]
 
@@ -40,9 +40,11 @@ def found_events(
     """
     found = []
     for one, score, scaled in zip(panel.series, scores, values, strict=True):
-        index: Any = np.arange(len(score)) if one.index is None else one.index
-        for start, stop in zip(*runs(np.nan_to_num(score, nan=-np.inf) > threshold), strict=True):
-            peak = start + int(np.nanargmax(score[start:stop]))
+        rows = one.given(np.arange(len(score)))  # a missing stamp does not part an event
+        index: Any = rows if one.index is None else one.given(one.index)
+        given = score[rows]
+        for start, stop in zip(*runs(np.nan_to_num(given, nan=-np.inf) > threshold), strict=True):
+            peak = start + int(np.nanargmax(given[start:stop]))
             found.append(
                 {
                     "series": one.name,
@@ -50,8 +52,8 @@ def found_events(
                     "end": index[stop - 1],
                     "rows": int(stop - start),
                     "peak": index[peak],
-                    "score": float(score[peak]),
-                    "variables": _named(blame(scorer, scaled, peak), panel.form.variables),
+                    "score": float(given[peak]),
+                    "variables": _named(blame(scorer, scaled, rows[peak]), panel.form.variables),
                 }
             )
     table = pd.DataFrame(found, columns=["series", "start", "end", "rows", "peak", "score", "variables"])
@@ -59,7 +61,7 @@ def found_events(
 
 
 def blame(scorer: Scorer, values: np.ndarray, row: int) -> np.ndarray:
-    """Return the share of each variable in the strangeness of a row, (C,), by the strangest window of each view around it.
+    """Return the share of each variable in the strangeness of a row, (C,), by the strangest window of each view behind its score.
 
     Examples
     --------
@@ -71,9 +73,7 @@ def blame(scorer: Scorer, values: np.ndarray, row: int) -> np.ndarray:
     shares = np.zeros(values.shape[1])
     for name, unit in scorer.units.items():
         view = scorer.views[name]
-        last = len(values) - view.window
-        low, high = (row + 1 - view.window, row + 1 - view.window) if scorer.online else (row + 1 - view.window, row)
-        first = np.arange(max(0, low), min(last, high) + 1, step(view))
+        first = scorer.behind(view, row, len(values))
         if not len(first):
             continue
         found = [(errors, scorer.whole(view, errors)) for _, errors in scorer.errors(view, values, first)]

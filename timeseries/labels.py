@@ -84,7 +84,7 @@ def _bools(y: Any, who: str, rows: int, index: pd.Index | None) -> np.ndarray:
     if isinstance(stamps, pd.DatetimeIndex) and isinstance(index, pd.DatetimeIndex) and not stamps.equals(index):
         row = int(np.flatnonzero(stamps != index)[0]) if (stamps.tz is None) == (index.tz is None) else 0
         raise DataError(f"Row {row} of y is of {stamps[row]}, but that of {who} is of {index[row]}. Align them first.")
-    good = np.isin(labels, (0, 1))
+    good = pd.Series(labels).isin((0, 1)).to_numpy()
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
         raise DataError(

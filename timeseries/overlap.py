@@ -1,8 +1,9 @@
 """From windows to moments: where windows begin, and what the windows that cover a moment say about it."""
 
 import numpy as np
+import pandas as pd
 
-__all__ = ["averaged", "latest", "smoothed", "starts"]
+__all__ = ["averaged", "latest", "lowest", "smoothed", "starts", "widened"]
 
 
 def starts(rows: int, window: int, step: int, *, to_end: bool = True) -> np.ndarray:
@@ -58,6 +59,31 @@ def latest(errors: np.ndarray, last: np.ndarray, rows: int) -> np.ndarray:
     return np.where(place >= 0, errors[np.maximum(place, 0)], np.nan) if len(errors) else np.full(rows, np.nan)
 
 
+def lowest(errors: np.ndarray, first: np.ndarray, length: int, rows: int) -> np.ndarray:
+    """Return for each row the lowest error of the windows that cover it; NaN where there is none.
+
+    Parameters
+    ----------
+    errors : ndarray, (n,)
+        One a window.
+    first : ndarray, (n,)
+        The row at which each window begins, rising.
+    length, rows : int
+        Of the windows, and of the series.
+
+    Examples
+    --------
+    >>> lowest(np.array([1.0, 3.0]), np.array([0, 1]), 2, 4)
+    array([ 1.,  1.,  3., nan])
+    """
+    low, high = (np.searchsorted(first, np.arange(rows) - before, side="right") for before in (length, 0))
+    found = np.full(rows, np.inf)
+    for more in range(int((high - low).max(initial=0))):
+        covers = low + more < high
+        found[covers] = np.minimum(found[covers], errors[(low + more)[covers]])
+    return np.where(high > low, found, np.nan)
+
+
 def smoothed(values: np.ndarray, width: int) -> np.ndarray:
     """Return the mean of `width` values around each one, fewer at the ends; NaN stays and does not count.
 
@@ -76,3 +102,15 @@ def smoothed(values: np.ndarray, width: int) -> np.ndarray:
     low, high = np.maximum(place - width // 2, 0), np.minimum(place + width - width // 2, rows)
     mean = np.maximum(total[high] - total[low], 0.0) / np.maximum(count[high] - count[low], 1)
     return np.where(seen, mean, np.nan)
+
+
+def widened(flags: np.ndarray, reach: int) -> np.ndarray:
+    """Return flags that are set where one is within so many rows.
+
+    Examples
+    --------
+    >>> widened(np.array([False, False, False, True, False]), 1)
+    array([False, False,  True,  True,  True])
+    """
+    around = pd.Series(flags.astype(np.float64)).rolling(2 * reach + 1, center=True, min_periods=1)
+    return around.max().to_numpy() > 0

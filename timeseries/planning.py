@@ -73,7 +73,7 @@ def epochs_for(windows: int, batch_size: int) -> int:
 def windows_for(window: int, rows: int) -> dict[str, int]:
     """Return the windows of a detector's views: one, two and four times the autoencoder's, none longer than a third of the rows.
 
-    Those of the networks are in whole segments, a twelfth of a window.
+    Those of the networks are then rounded up to whole segments, a twelfth of a window.
 
     Examples
     --------

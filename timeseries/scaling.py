@@ -8,6 +8,7 @@ from .windows import filled
 __all__ = ["gaps_filled", "robust_center"]
 
 _FAR = 20.0  # robust spreads; what is further away does not count
+_ROUNDING = 1e-12  # of the mean; a smaller spread is none
 
 
 def robust_center(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -24,11 +25,12 @@ def robust_center(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         seen = column[~np.isnan(column)].astype(np.float64)
         if not len(seen):
             continue
-        low, middle, high = np.quantile(seen, [0.25, 0.5, 0.75])
-        if high > low:  # half of the values is not the same: what lies far from all of them is a mistake of the sensor
-            seen = seen[np.abs(seen - middle) <= _FAR * (high - low)]
+        least, low, middle, high, most = np.quantile(seen, [0.01, 0.25, 0.5, 0.75, 0.99])
+        spread = high - low or most - least  # half of the values may be the same
+        if spread > 0:  # what lies far from all others is a mistake of the sensor
+            seen = seen[np.abs(seen - middle) <= _FAR * spread]
         center[k], scale[k] = seen.mean(), seen.std()
-    return center, np.where(scale > 0, scale, 1.0)
+    return center, np.where(scale > _ROUNDING * np.abs(center), scale, 1.0)
 
 
 def gaps_filled(values: np.ndarray, *, past: bool) -> np.ndarray:

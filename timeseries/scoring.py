@@ -15,7 +15,7 @@ _WINDOWS_ACROSS = 12  # windows that cover a row
 _SMOOTHED = 100  # rows
 _COMMON = 0.99  # share of the training part's errors that count as common
 _NEWEST = 0.5  # share of a window that is judged where only the past is known
-_VALUES_TOGETHER = 4_000_000  # of windows looked at at once
+_VALUES_TOGETHER = 2_000_000  # of windows looked at at once, or of their distances to a thousand known ones
 
 
 @dataclass(eq=False)
@@ -61,36 +61,71 @@ class Scorer:
         own : int, optional
             The number of the series where it is one of the training part.
         """
-        parts = np.stack([np.sqrt(self.trace(name, values, own) / unit) for name, unit in self.units.items()])
-        count = (~np.isnan(parts)).sum(axis=0)
-        return np.where(count > 0, np.nansum(parts, axis=0) / np.maximum(count, 1), np.nan)
+        return self._mean({name: self.trace(name, values, own) for name in self.units})
+
+    def least(self, values: np.ndarray, own: int | None = None) -> np.ndarray:
+        """Return one number a row, (T,), by the window that finds it least strange: large at the strange rows alone.
+
+        In a score every row within reach of a strange one is high, too.
+        """
+        found = {}
+        for name, view in self.views.items():
+            first, errors = self._by_window(view, values, own, to_end=True)
+            length = self._counted(view)
+            found[name] = overlap.lowest(errors, first + view.window - length, length, len(values))
+        return self._mean(found)
 
     def trace(self, name: str, values: np.ndarray, own: int | None = None) -> np.ndarray:
         """Return a view's error for each row, (T,); NaN where no window tells."""
         view, rows = self.views[name], len(values)
-        first = overlap.starts(rows, view.window, step(view), to_end=not self.online)
-        if not len(first):
-            return np.full(rows, np.nan)
-        found = np.concatenate([self.whole(view, errors) for _, errors in self.errors(view, values, first, own)])
+        first, found = self._by_window(view, values, own, to_end=not self.online)
         if self.online:
             return overlap.latest(found, first + view.window - 1, rows)
         judged = first + view.window - view.judged
         return overlap.smoothed(overlap.averaged(found, judged, view.judged, rows), _SMOOTHED)
+
+    def _mean(self, traces: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the mean over the views that can say something about a row, of the roots of errors in their units."""
+        parts = np.stack([np.sqrt(trace / self.units[name]) for name, trace in traces.items()])
+        count = (~np.isnan(parts)).sum(axis=0)
+        return np.where(count > 0, np.nansum(parts, axis=0) / np.maximum(count, 1), np.nan)
+
+    def _by_window(self, view: View, values: np.ndarray, own: int | None, *, to_end: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first rows of a series' windows, and one error each."""
+        first = overlap.starts(len(values), view.window, step(view), to_end=to_end)
+        if not len(first):
+            return first, np.zeros(0)
+        return first, np.concatenate([self.whole(view, errors) for _, errors in self.errors(view, values, first, own)])
+
+    def behind(self, view: View, row: int, rows: int) -> np.ndarray:
+        """Return the first row of each window that the score of a row of so many comes from."""
+        first = overlap.starts(rows, view.window, step(view), to_end=not self.online)
+        ends = first + view.window
+        if self.online:
+            return first[ends <= row + 1][-1:]
+        reach = _SMOOTHED // 2
+        return first[(ends > row - reach) & (ends - view.judged < row + reach)]
 
     def whole(self, view: View, errors: np.ndarray) -> np.ndarray:
         """Return one error a window, (n,), from those (n, C, judged) of its values."""
         by_row = errors.mean(axis=1)
         if isinstance(view, NearestWindow):
             return by_row.mean(axis=1)  # a distance is one of all values together
-        newest = max(1, round(_NEWEST * view.judged)) if self.online else view.judged
-        return by_row[:, -newest:].max(axis=1)
+        return by_row[:, -self._counted(view) :].max(axis=1)
+
+    def _counted(self, view: View) -> int:
+        """Return the last rows of a window that its one error is about."""
+        if isinstance(view, NearestWindow) or not self.online:
+            return view.judged
+        return max(1, round(_NEWEST * view.judged))
 
     def errors(
         self, view: View, values: np.ndarray, first: np.ndarray, own: int | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the first rows of some windows and their errors (n, C, judged), as many at once as fit into memory."""
         every = np.lib.stride_tricks.sliding_window_view(values, view.window, axis=0)
-        for part in np.array_split(first, max(1, len(first) * view.window * values.shape[1] // _VALUES_TOGETHER)):
+        most = max(1, _VALUES_TOGETHER // max(view.window * values.shape[1], 1000))
+        for part in np.split(first, range(most, len(first), most)):
             more: dict[str, Any] = {}
             if own is not None and isinstance(view, NearestWindow):
                 more["barred"] = view.overlapping(own, part)

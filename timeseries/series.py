@@ -191,7 +191,7 @@ class Form:
         Parameters
         ----------
         results : sequence of ndarray
-            One number a row of the grid, (T,), for each series; rows that were inserted are left out.
+            One number for each row that the user gave, not for those that were inserted, for each series.
         series : sequence of Series
             Those the results belong to, in the same order.
         index : Index or None
@@ -209,7 +209,7 @@ class Form:
         2024-01-03    0.2
         Freq: D, Name: score, dtype: float64
         """
-        found = [one.given(result) for one, result in zip(series, results, strict=True)]
+        found: list[Any] = list(results)
         if self.container == "long":
             order = np.concatenate([one.rows for one in series if one.rows is not None])
             return pd.Series(np.concatenate(found)[np.argsort(order, kind="stable")], index, name=name)

@@ -11,7 +11,7 @@ __all__ = ["all_of"]
 
 _SMOOTHED, _ACROSS = 100, 12
 _TREES, _MEANS = 100, 20
-_MOST_WINDOWS = 5000
+_MOST_WINDOWS, _FEWEST_WINDOWS, _MOST_VALUES = 5000, 1000, 5_000_000  # of the training part
 _SECOND_WINDOW = 100
 
 Detector = Callable[[np.ndarray], np.ndarray]
@@ -105,9 +105,10 @@ def _trace(values: np.ndarray, window: int, detect: Detector, online: bool) -> n
 
 
 def _drawn(series: Sequence[np.ndarray], window: int) -> np.ndarray:
-    """Return windows of the series as rows, every so many, at most 5,000."""
+    """Return windows of the series as rows, every so many, at most 5,000, and where they hold many values, 1,000."""
     every = [np.lib.stride_tricks.sliding_window_view(one, window, axis=0) for one in series if len(one) >= window]
-    stride = -(-sum(map(len, every)) // _MOST_WINDOWS)
+    most = min(_MOST_WINDOWS, max(_FEWEST_WINDOWS, _MOST_VALUES // (window * series[0].shape[1])))
+    stride = -(-sum(map(len, every)) // most)
     return np.concatenate([one[::stride].reshape(len(one[::stride]), -1) for one in every])
 
 
@@ -138,6 +139,7 @@ def _axes(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
     mean, spread = windows.mean(axis=0), windows.std(axis=0)
     spread = np.where(spread > 1e-8, spread, 1.0)
     _, sizes, axes = np.linalg.svd((windows - mean) / spread, full_matrices=False)
+    axes *= np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1))  # as scikit-learn's PCA has them
     power = sizes**2
     return mean, spread, axes, power / max(power.sum(), 1e-12)
 

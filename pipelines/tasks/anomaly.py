@@ -19,7 +19,8 @@ class DetectorMixin:
     """One score a row, larger where it is stranger, and an alarm where it exceeds `threshold_`, which no label ever moves.
 
     A domain supplies `_scores(series)`, one array a series; `_per_row(results, series, X, name)`, the results in the kind of the
-    input; and `_judged(series, scores, y)`, the other arguments of `pipelines.metrics.anomaly`.
+    input; `_judged(series, scores, y)`, the other arguments of `pipelines.metrics.anomaly`; and `_marked`, those of them that are
+    not about simple detectors.
     """
 
     threshold_: float
@@ -105,8 +106,9 @@ class DetectorMixin:
     def score(self, X: Any, y: Any = None) -> float:
         """Return the volume under the precision-recall surface: larger is better, as scikit-learn's tools expect."""
         check_is_fitted(self, "model_")
+        X, y = self._samples(X, y)
         series = self._inspect(X)  # type: ignore[attr-defined]
-        found = self._judged(series, self._scores(series), y)  # type: ignore[attr-defined]
+        found = self._marked(series, self._scores(series), y)  # type: ignore[attr-defined]
         plain = {name: found[name] for name in ("y_true", "scores", "period")}
         report = metrics.anomaly(**plain, n_bootstrap=0)
         return report.metrics[report.headline]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, mean_pinball_loss
 
-from timeseries.networks import PinballLoss, SegmentRNN, StackedRNN, torch
+from timeseries.networks import NextSegment, PinballLoss, SegmentAutoencoder, SegmentRNN, StackedRNN, torch
 
 KINDS = [SegmentRNN, StackedRNN]
 
@@ -138,6 +138,76 @@ def test_dropout_is_for_training_only(kind):
         assert torch.equal(net(whole), net(whole))
         net.train()
         assert not torch.equal(net(whole), net(whole))
+
+
+# --- those of the detector -------------------------------------------------------------------------------------------
+
+
+def detector(kind, variables=2, segment=3, segments=4, units=8):
+    torch.manual_seed(0)
+    return kind(variables=variables, segment=segment, segments=segments, units=units).eval()
+
+
+@pytest.mark.parametrize("kind", [SegmentAutoencoder, NextSegment])
+@pytest.mark.parametrize(
+    ("variables", "segment", "segments", "units"), [(1, 1, 1, 3), (3, 2, 12, 8), (2, 5, 3, 7), (1, 1, 12, 48)]
+)
+def test_shapes_of_the_detectors_networks(kind, variables, segment, segments, units):
+    net = detector(kind, variables, segment, segments, units).train()
+    found = net(torch.randn(4, variables, segment * segments))
+    assert found.shape == (4, variables, segment * segments if kind is SegmentAutoencoder else segment)
+    found.sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("kind", [SegmentAutoencoder, NextSegment])
+def test_windows_of_a_batch_do_not_touch_each_other(kind):
+    net, windows = detector(kind), torch.randn(5, 2, 12)
+    with torch.no_grad():
+        together = net(windows)
+        for i in range(5):
+            np.testing.assert_allclose(net(windows[i : i + 1])[0], together[i], atol=1e-6)
+
+
+@pytest.mark.parametrize("place", range(12))
+@pytest.mark.parametrize("variable", [0, 1])
+def test_an_autoencoder_sees_every_value_and_says_all_through_its_code(variable, place):
+    net, windows = detector(SegmentAutoencoder), torch.randn(3, 2, 12)
+    changed = windows.clone()
+    changed[:, variable, place] += 5
+    codes = []
+    net.code.register_forward_hook(lambda module, given, code: codes.append(code))
+    with torch.no_grad():
+        before, after = net(windows), net(changed)
+        assert not torch.allclose(codes[0], codes[1], atol=1e-4)
+        assert not torch.allclose(before, after, atol=1e-6)
+        net.code.weight.zero_()  # every window has one code
+        assert torch.equal(net(windows)[0], net(changed)[2])
+
+
+def test_an_autoencoder_writes_values_where_it_read_them():
+    torch.manual_seed(0)
+    net = SegmentAutoencoder(variables=2, segment=3, segments=4, units=16)
+    time = torch.arange(12.0)
+    windows = torch.stack([torch.sin(time + phase) for phase in torch.linspace(0, 6, 40)])[:, None] * torch.tensor(
+        [[[1.0], [-2.0]]]
+    )
+    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss = (net(windows) - windows).square().mean()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05 * windows.square().mean().item()
+
+
+def test_the_next_segment_moves_with_the_level():
+    net, windows = detector(NextSegment), torch.randn(3, 2, 12)
+    with torch.no_grad():
+        np.testing.assert_allclose(net(windows + 50), net(windows) + 50, atol=1e-4)
+        for parameter in net.parameters():
+            parameter.zero_()
+        assert torch.equal(net(windows), windows[..., -1:].expand(3, 2, 3))  # a network that says nothing: the last value
 
 
 # --- the loss ---------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from timeseries.planning import STEPS_AN_EPOCH, epochs_for, lookback_for, segment_for
+from timeseries.planning import LEAST_ROWS, STEPS_AN_EPOCH, epochs_for, lookback_for, segment_for, segment_of, windows_for
 
 
 @pytest.mark.parametrize("horizon", [1, 4, 24, 336])
@@ -52,3 +52,23 @@ def test_epochs_make_a_sensible_number_of_steps(windows, batch_size):
     an_epoch = min(math.ceil(windows / batch_size), STEPS_AN_EPOCH)
     assert 1 <= epochs <= 100
     assert epochs == 100 or 1000 <= epochs * an_epoch <= 4000 + an_epoch
+
+
+@pytest.mark.parametrize("window", [2, 5, 13, 24, 100, 125, 300, 10_000])
+def test_windows_of_a_detector_fit_into_the_series(window):
+    for rows in range(LEAST_ROWS, 2000, 7):
+        found = windows_for(window, rows)
+        third = rows // 3
+        assert found["shape"] == found["level"] == min(2 * window, third)
+        assert found["nearest"] == min(4 * window, third)
+        whole, segment = found["autoencoder"], segment_of(min(window, third))
+        assert found["forecaster"] == whole
+        assert whole % segment == 0
+        assert min(window, third) <= whole < min(window, third) + segment
+        assert whole // segment <= 12
+        assert segment_of(whole) == segment  # what is built from the window alone has the same segments
+        assert whole + segment <= rows  # room for what is forecast
+
+
+def test_segments_of_a_detector_are_a_twelfth():
+    assert [segment_of(window) for window in (2, 12, 13, 24, 25, 125, 300)] == [1, 1, 2, 2, 3, 11, 25]

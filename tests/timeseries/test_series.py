@@ -159,3 +159,58 @@ def test_the_end_of_a_series_is_a_series():
     assert (one.tail(4).values.shape, one.tail(4).known.shape, one.tail(99).values.shape) == ((4, 2), (4, 1), (20, 2))
     assert future_index(one.tail(4), 3).equals(NEXT)
     assert read(A)[0][0].tail(2).index is None
+
+
+# --- one result a row -------------------------------------------------------------------------------------------------
+
+
+def numbered(X, **options):
+    """Number the rows of each series, those that were inserted among them, and return those of the user in kind."""
+    series, form, _ = read(X, **options)
+    form = Form.from_dict(json.loads(json.dumps(form.to_dict())))
+    results = [one.given(100.0 * i + np.arange(len(one.values))) for i, one in enumerate(series)]
+    return form.per_row(results, series, getattr(X, "index", None), "score")
+
+
+def test_results_by_row_come_in_kind():
+    rows = np.arange(20.0)
+    for X in (A, A.tolist(), np.zeros((20, 3))):
+        assert np.array_equal(numbered(X), rows)
+    assert np.array_equal(numbered(np.zeros((2, 20, 3))), [rows, rows + 100])
+    for X in (single(), frame(), frame(k=1.0), single(pd.RangeIndex(5, 25)), single(DAYS.to_period("D"))):
+        pd.testing.assert_series_equal(
+            numbered(X), pd.Series(rows, X.index, name="score"), check_freq=False, check_index_type=False
+        )
+    several = numbered([A, A[:4]])
+    assert [part.tolist() for part in several] == [rows.tolist(), [100, 101, 102, 103]]
+    named = numbered({"x": frame(), 5: frame()[:3]})
+    assert list(named) == ["x", 5]
+    assert named[5].tolist() == [100, 101, 102]
+    assert named[5].index.equals(DAYS[:3])
+
+
+@pytest.mark.parametrize("gone", [[7], [1, 2, 18], [4, 5, 6, 7]], ids=str)
+def test_results_of_rows_that_were_inserted_do_not_appear(gone):
+    X = single().drop(DAYS[gone])
+    found = numbered(X)
+    assert found.index.equals(X.index)
+    assert found.tolist() == np.delete(np.arange(20.0), gone).tolist()
+    both = numbered({"x": single(), "y": X})
+    assert (len(both["x"]), both["y"].tolist()) == (20, (100 + found).tolist())
+
+
+@pytest.mark.parametrize("order", [None, "day", "shuffled ids"])
+@pytest.mark.parametrize("indexed", [False, True])
+def test_results_of_a_long_frame_stand_where_its_rows_do(order, indexed):
+    table = long(order="day" if order else None)
+    if order == "shuffled ids":
+        table = table.sample(frac=1, random_state=0).sort_values("day", kind="stable")
+    table = table.drop(table.index[(table["store"] == "x") & (table["day"] == DAYS[4])])
+    table["expected"] = table["day"].dt.day - 1.0 + 100 * (table["store"] != table["store"].iloc[0])
+    expected = table.pop("expected")
+    if indexed:
+        table, expected = table.set_index("day"), expected.to_numpy()
+    found = numbered(table, series_id="store")
+    assert found.index.equals(table.index)
+    assert found.name == "score"
+    assert found.to_numpy().tolist() == list(expected)

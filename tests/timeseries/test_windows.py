@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from timeseries.windows import Targets, Windows, filled
+from timeseries.windows import Drawn, Targets, Windows, filled
 
 A = np.arange(20.0)[:, None]
 MANY = [A, A[:3] + 100, A[:7] * 2 + 200, np.zeros((0, 1)), A[:5] + 300]
@@ -174,3 +174,14 @@ def test_targets_are_the_normalised_truth_by_index_slice_or_mask():
         assert np.array_equal(targets[:], whole[::stride])
         assert np.array_equal(targets[1:3], whole[::stride][1:3])
         assert np.array_equal(targets[np.array([2, 0])], whole[::stride][[2, 0]])
+
+
+@pytest.mark.parametrize("horizon", [0, 2])
+def test_windows_drawn_by_number_begin_again_after_the_last(horizon):
+    windows = Windows([A**2, A[:9] ** 3], 3, horizon)
+    drawn, count = Drawn(windows), len(windows)
+    rows = np.array([0, count - 1, count, 3 * count + 2, 1])
+    contexts, truth = windows.contexts(rows % count), windows.truth(rows % count)
+    assert np.array_equal(drawn.contexts(rows), contexts)
+    assert drawn.contexts(rows).dtype == drawn[rows].dtype == np.float32
+    assert np.array_equal(drawn[rows], truth if horizon else contexts)
