@@ -8,7 +8,7 @@ import subprocess
 import sys
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +78,15 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--resume", help="a folder for checkpoints; the same call goes on from there after a crash")
     _add_data(fit)
 
-    predict = command("predict", _predict, "predict files, or what comes after a time series, with a saved pipeline")
+    predict = command("predict", _predict, "predict files, what comes after a series, or its anomalies, with a saved pipeline")
     predict.add_argument("model", help="a saved folder")
     predict.add_argument("inputs", nargs="*", help="files or folders; a table of time series, by default those of the training")
     predict.add_argument("--device", default="auto")
-    predict.add_argument("--future", help="a table with the columns known in advance, for the rows to forecast")
-    _add_reader(predict, cli_data.TimeSeries)
+    _add_options(predict, "a table of time series", cli_data.TimeSeries.options)
+    predict.add_argument("--future", help="forecasting: a table with the columns known in advance, for the rows to forecast")
+    predict.add_argument(
+        "--events", action="store_const", const=True, help="anomaly detection: a row an event, with the variables to blame"
+    )
 
     evaluate = command("evaluate", _evaluate, "compare a saved pipeline's predictions with the truth")
     evaluate.add_argument("model", help="a saved folder")
@@ -103,13 +106,15 @@ def _parser() -> argparse.ArgumentParser:
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="a folder with one sub-folder per class, or a table (csv, tsv, json, …)")
     parser.add_argument("--report", help="also write the report to a .html, .json, .md or .csv file")
-    for reader in (cli_data.Samples, cli_data.TimeSeries):
-        _add_reader(parser, reader)
+    shown: set[str] = set()
+    for reader in cli_data.READERS.values():
+        _add_options(parser, reader.about, {name: text for name, text in reader.options.items() if name not in shown})
+        shown |= reader.options.keys()
 
 
-def _add_reader(parser: argparse.ArgumentParser, reader: Any) -> None:
-    group = parser.add_argument_group(f"for {reader.about}")
-    for name, text in reader.options.items():
+def _add_options(parser: argparse.ArgumentParser, about: str, options: Mapping[str, str]) -> None:
+    group = parser.add_argument_group(f"for {about}")
+    for name, text in options.items():
         group.add_argument(f"--{name}", help=text)
 
 
@@ -140,14 +145,17 @@ def _fit(arguments: argparse.Namespace, rest: list[str]) -> None:
     model = cls(**_options(cls, rest))
     store.check_target(arguments.out)  # before an hour of training, not after it
     parts = cli_data.reader_of(cls, arguments).parts(model, arguments)
+    if arguments.report and not parts.held:
+        raise ParameterError("--report needs a test part: a --test above 0 and, for monitored series, --label COLUMN.")
     model.fit(parts.X, parts.y, valid=parts.valid, resume=arguments.resume)
     result: dict[str, Any] = {"task": arguments.task, "history": model.history_, "notes": model.notes_}
+    result |= {name.removesuffix("_"): getattr(model, name) for name in parts.told}
     if parts.held:
         report = model.evaluate(*parts.held(model))
         _log(str(report))
         result["report"] = report.to_dict()
     result["model"] = str(model.save(arguments.out))
-    if parts.held and arguments.report:  # after the model, which a mistyped path must not cost
+    if arguments.report:  # after the model, which a mistyped path must not cost
         report.save(arguments.report)
     _print(result)
 

@@ -1,7 +1,8 @@
 """What the command line knows of each reader: its options, how data becomes parts to fit and judge, how predictions look."""
 
+import math
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,17 +13,18 @@ from . import data
 from .checks import did_you_mean
 from .errors import DataError, ParameterError
 
-__all__ = ["READERS", "Parts", "Samples", "TimeSeries", "reader_of"]
+__all__ = ["READERS", "ForecastSeries", "MonitoredSeries", "Parts", "Samples", "TimeSeries", "reader_of"]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What to fit on, and what to judge with, which may depend on the fitted pipeline."""
+    """What to fit on, what to judge with, which may depend on the fitted pipeline, and the learned facts worth printing."""
 
     X: Any
     y: Any = None
     valid: Any = None
     held: Callable[[Any], tuple[Any, Any]] | None = None
+    told: tuple[str, ...] = ()
 
 
 class Samples:
@@ -34,6 +36,7 @@ class Samples:
         "y": "a table's column with the labels",
         "group": "a table's column (patient, speaker) that is kept on one side of the split",
     }
+    predicting: ClassVar[tuple[str, ...]] = ()
 
     def parts(self, model: Any, arguments: Namespace) -> Parts:
         """Read the data, and hold out a share of it; groups stay whole."""
@@ -58,8 +61,6 @@ class Samples:
         """Return one row a file."""
         if not arguments.inputs:
             raise ParameterError("There is nothing to predict: name the inputs, files or folders.")
-        if arguments.future:
-            raise ParameterError(f"--future is for forecasts; {model.task} takes files or folders alone.")
         X = [file for path in arguments.inputs for file in (data.files(path) if Path(path).is_dir() else [path])]
         if not hasattr(model, "predict_proba"):
             return [{"sample": x, "prediction": p} for x, p in zip(X, model.predict(X), strict=True)]
@@ -84,23 +85,46 @@ class Samples:
 class TimeSeries:
     """Time series in a table: one row a time, one column a variable."""
 
-    about: ClassVar[str] = "a table of time series"
     options: ClassVar[dict[str, str]] = {
         "time": "the column with the time stamps",
         "value": "the columns with the values, separated by commas; all others by default",
     }
 
+    def _read(self, path: str, arguments: Namespace, columns: list[str] | None) -> pd.DataFrame:
+        if not arguments.time:
+            raise ParameterError(f"{path} is read as a table of time series, which needs --time COLUMN.")
+        return data.series(path, time=arguments.time, value=columns)[0]
+
+    def _table(self, arguments: Namespace) -> str | None:
+        """Return the one table that was named after the model."""
+        if len(arguments.inputs) > 1:
+            raise ParameterError(f"One table with the series is enough, but {len(arguments.inputs)} files were named.")
+        return arguments.inputs[0] if arguments.inputs else None
+
+    def _halves(self, X: pd.DataFrame, model: Any, arguments: Namespace) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+        """Cut the end off each series."""
+        if model.series_id is None:
+            series = [X]
+        else:
+            _check_column(X, model.series_id, arguments.data)
+            series = [part for _, part in X.groupby(model.series_id, sort=False)]
+        return [data.split(part, test=arguments.test)[:2] for part in series]
+
+
+class ForecastSeries(TimeSeries):
+    """Time series to forecast: the truth is what came next."""
+
+    about: ClassVar[str] = "a table of time series"
+    predicting: ClassVar[tuple[str, ...]] = ("future",)
+
     def parts(self, model: Any, arguments: Namespace) -> Parts:
         """Read the series, and hold out the end of each; to judge it, the rows before serve as the first context."""
-        X = self._read(arguments.data, arguments, _listed(arguments.value, model))
+        X = self._read(arguments.data, arguments, self._listed(arguments, model))
         if not arguments.test:
             return Parts(X)
-        if model.series_id is not None and model.series_id not in X.columns:
-            raise DataError(f"{arguments.data} has no column {model.series_id!r}.{did_you_mean(model.series_id, X.columns)}")
-        series = [X] if model.series_id is None else [part for _, part in X.groupby(model.series_id, sort=False)]
-        halves = [data.split(part, test=arguments.test)[:2] for part in series]
+        halves = self._halves(X, model, arguments)
         longest = max(len(end) for _, end in halves)
-        if longest < getattr(model, "horizon", 1):
+        if longest < model.horizon:
             raise DataError(
                 f"--test {arguments.test:g} holds out {longest} rows, fewer than the horizon of {model.horizon}. Choose a larger "
                 "share, a smaller --horizon, or --test 0 for no report."
@@ -112,30 +136,87 @@ class TimeSeries:
 
     def truth(self, model: Any, arguments: Namespace) -> dict[str, Any]:
         """Return the arguments of `evaluate`."""
-        return {"X": self._read(arguments.data, arguments, _listed(arguments.value, model) or _fitted(model))}
+        return {"X": self._read(arguments.data, arguments, self._listed(arguments, model) or _fitted(model))}
 
     def predictions(self, model: Any, arguments: Namespace) -> Any:
         """Return one row a time to come, after the series in a file or after those of the training."""
-        if len(arguments.inputs) > 1:
-            raise ParameterError(f"One table with the series is enough, but {len(arguments.inputs)} files were named.")
-        columns = _listed(arguments.value, model) or _fitted(model)
-        history = self._read(arguments.inputs[0], arguments, columns) if arguments.inputs else None
+        columns, path = self._listed(arguments, model) or _fitted(model), self._table(arguments)
+        history = None if path is None else self._read(path, arguments, columns)
         if not arguments.future:
             return _rows(model.predict(history))
         names = [*model.known, *_id(model)] if model.known else None
         return _rows(model.predict(history, future=self._read(arguments.future, arguments, names)))
 
-    def _read(self, path: str, arguments: Namespace, columns: list[str] | None) -> pd.DataFrame:
-        if not arguments.time:
-            raise ParameterError(f"{path} is read as a table of time series, which needs --time COLUMN.")
-        return data.series(path, time=arguments.time, value=columns)[0]
+    def _listed(self, arguments: Namespace, model: Any) -> list[str] | None:
+        return _listed(arguments.value, [*(model.known or ()), *_id(model)])
 
 
-def _listed(text: str | None, model: Any) -> list[str] | None:
+class MonitoredSeries(TimeSeries):
+    """Time series to watch: the truth is a column of labels, which is never an input."""
+
+    about: ClassVar[str] = "a table of monitored series"
+    options: ClassVar[dict[str, str]] = {
+        **TimeSeries.options,
+        "label": "the column with 1 in an anomaly and 0 elsewhere; `fit` without it learns from all rows and judges nothing",
+    }
+    predicting: ClassVar[tuple[str, ...]] = ("events",)
+
+    def parts(self, model: Any, arguments: Namespace) -> Parts:
+        """Read the series, and hold out the end of each where there are labels to judge it by."""
+        table = self._marked(arguments, _listed(arguments.value, _id(model)))
+        told = ("threshold_",)
+        if not arguments.label or not arguments.test:
+            return Parts(_apart(table, arguments.label)[0], told=told)
+        train, test = (pd.concat(half) for half in zip(*self._halves(table, model, arguments), strict=True))
+        return Parts(_apart(train, arguments.label)[0], held=lambda model: _apart(test, arguments.label), told=told)
+
+    def truth(self, model: Any, arguments: Namespace) -> dict[str, Any]:
+        """Return the arguments of `evaluate`."""
+        if not arguments.label:
+            raise ParameterError("There is nothing to judge by: name the column that marks the anomalies with --label.")
+        table = self._marked(arguments, _listed(arguments.value, _id(model)) or _fitted(model))
+        return dict(zip("Xy", _apart(table, arguments.label), strict=True))
+
+    def predictions(self, model: Any, arguments: Namespace) -> Any:
+        """Return one row a time, or with `--events` one an event."""
+        path = self._table(arguments)
+        if path is None:
+            raise ParameterError("There is nothing to look at: name a table with the series.")
+        X = self._read(path, arguments, _listed(arguments.value, _id(model)) or _fitted(model))
+        if arguments.events:
+            return _events(model.events(X), X.index)
+        scores = model.score_samples(X)
+        return _rows(X[_id(model)].assign(score=scores, anomaly=(scores > model.threshold_).astype(int)))
+
+    def _marked(self, arguments: Namespace, columns: list[str] | None) -> pd.DataFrame:
+        """Read the series with their labels, where there are some."""
+        label = arguments.label
+        if label is None:
+            return self._read(arguments.data, arguments, columns)
+        if columns is not None and label in columns:
+            raise ParameterError(f"--label {label!r} is an input of the model; the anomalies must be marked in another column.")
+        table = self._read(arguments.data, arguments, None if columns is None else [*columns, label])
+        _check_column(table, label, arguments.data)
+        for row, value in enumerate(table[label].tolist()):
+            if value not in (0, 1):
+                where = f"Row {row} of {arguments.data} has {value!r} in the column {label!r}"
+                raise DataError(f"{where}; expected 1 in an anomaly and 0 elsewhere.")
+        return table
+
+
+def _check_column(table: pd.DataFrame, name: str, path: str) -> None:
+    if name not in table.columns:
+        raise DataError(f"{path} has no column {name!r}.{did_you_mean(name, table.columns)}")
+
+
+def _apart(table: pd.DataFrame, label: str | None) -> tuple[pd.DataFrame, pd.Series | None]:
+    """Take series and labels apart."""
+    return (table, None) if label is None else (table.drop(columns=label), table[label])
+
+
+def _listed(text: str | None, more: list[str]) -> list[str] | None:
     """Return the columns that were named, with those that the pipeline's own parameters name."""
-    if text is None:
-        return None
-    return list(dict.fromkeys([*(name.strip() for name in text.split(",")), *(model.known or ()), *_id(model)]))
+    return None if text is None else list(dict.fromkeys([*(name.strip() for name in text.split(",")), *more]))
 
 
 def _fitted(model: Any) -> list[str] | None:
@@ -159,25 +240,39 @@ def _rows(forecast: Any) -> Any:
     if not isinstance(forecast, pd.DataFrame):
         return forecast.tolist()
     index, columns = forecast.index, [str(column) for column in forecast.columns]
-    dates = isinstance(index, pd.DatetimeIndex) and index.tz is None and (index == index.normalize()).all()
-    times = (
-        index.strftime("%Y-%m-%d") if dates else [time.isoformat() if hasattr(time, "isoformat") else str(time) for time in index]
-    )
+    times = _times(index, index)
     return [
         {index.name or "time": time, **dict(zip(columns, map(_short, row), strict=True))}
         for time, row in zip(times, forecast.itertuples(index=False, name=None), strict=True)
     ]
 
 
+def _events(events: pd.DataFrame, index: pd.Index) -> list[dict[str, Any]]:
+    """Turn events of series with an index into what JSON can hold."""
+    texts = {name: _times(events[name], index) for name in ("start", "end", "peak")}
+    return [{name: _short(value) for name, value in row.items()} for row in events.assign(**texts).to_dict("records")]
+
+
+def _times(times: Iterable[Any], index: pd.Index) -> list[str]:
+    """Return stamps of an index as texts, dates alone where it has nothing but dates."""
+    if isinstance(index, pd.DatetimeIndex) and index.tz is None and (index == index.normalize()).all():
+        return [time.strftime("%Y-%m-%d") for time in times]
+    return [time.isoformat() if hasattr(time, "isoformat") else str(time) for time in times]
+
+
 def _short(value: Any) -> Any:
-    """Round to nine digits, more than a network in single precision means."""
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+    """Round to nine digits, more than a network in single precision means; JSON has no NaN."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.9g}") if math.isfinite(value) else None
 
 
-READERS: dict[str, Samples | TimeSeries] = {"folder": Samples(), "series": TimeSeries()}
+Reader = Samples | ForecastSeries | MonitoredSeries
+
+READERS: dict[str, Reader] = {"folder": Samples(), "series": ForecastSeries(), "monitored-series": MonitoredSeries()}
 
 
-def reader_of(pipeline: Any, arguments: Namespace) -> Samples | TimeSeries:
+def reader_of(pipeline: Any, arguments: Namespace) -> Reader:
     """Return what reads a pipeline's data, a class or a fitted one; options of other readers are refused.
 
     Raises
@@ -186,11 +281,12 @@ def reader_of(pipeline: Any, arguments: Namespace) -> Samples | TimeSeries:
         If an option is none of this reader's.
     """
     own = READERS[pipeline.reader]
+    known = [*own.options, *own.predicting]
     for other in READERS.values():
-        for name in other.options:
-            if name not in own.options and getattr(arguments, name, None) is not None:
+        for name in (*other.options, *other.predicting):
+            if name not in known and getattr(arguments, name, None) is not None:
                 raise ParameterError(
                     f"--{name} is for tasks that read {other.about}, but {pipeline.task} reads {own.about}. Its options are "
-                    f"{', '.join(f'--{option}' for option in own.options)}."
+                    f"{', '.join(f'--{option}' for option in known if hasattr(arguments, option))}."
                 )
     return own

@@ -22,6 +22,7 @@ _INK = "#2f3640"  # text and axes; a page replaces it by its own text colour, so
 _COLOURS = ["#2f7ed8", "#e8743b", "#19a979", "#b65fcf", "#d9304c", "#13a4b4", "#a07b45", "#7a83eb", "#b5a11b", "#e49"]
 _GOOD, _BAD = _COLOURS[2], _COLOURS[4]
 _MOST_LINES = 10
+_MOST_INSIDE = 5  # names of lines that a drawing has room for
 _WORST = 5  # lines shown beside the average where there are more than that
 _AVERAGE = "macro average"
 _NAME = 22
@@ -198,7 +199,7 @@ def _values(axes: "Axes", frame: pd.DataFrame, names: list[str]) -> None:
     shown = [_short(name.removeprefix("value ")) for name in names]
     axes.set(ylabel=shown[0] if len(names) == 1 else "each from low to high")
     if len(names) > 1:
-        _legend(axes, shown, above=True)
+        _legend(axes, shown, place="above")
     _shade(axes, frame)
 
 
@@ -218,7 +219,7 @@ def _scores(axes: "Axes", frame: pd.DataFrame) -> None:
         axes.plot([], [], color=colour, linewidth=7, alpha=0.25)
         names.append(kind)
     axes.set(ylabel="score")
-    _legend(axes, names, above=True)
+    _legend(axes, names, place="above")
 
 
 def _shade(axes: "Axes", frame: pd.DataFrame) -> dict[str, str]:
@@ -257,7 +258,7 @@ def _draw_lines(axes: "Axes", frame: pd.DataFrame, x: str, y: str, drawstyle: st
         style = {"color": _COLOURS[i % len(_COLOURS)], "drawstyle": drawstyle} | style
         axes.plot(groups[name][x], groups[name][y], **style)
     if len(names) > 1:
-        _legend(axes, names)
+        _legend(axes, names, place="below" if len(names) > _MOST_INSIDE else "best")
 
 
 def _chosen(groups: dict[Any, pd.DataFrame], x: str, y: str) -> list[Any]:
@@ -268,14 +269,16 @@ def _chosen(groups: dict[Any, pd.DataFrame], x: str, y: str) -> list[Any]:
     return single + [name for name in groups if name == _AVERAGE]
 
 
-def _legend(axes: "Axes", names: list[Any], *, above: bool = False) -> None:
+def _legend(axes: "Axes", names: list[Any], *, place: str = "best") -> None:
     # Names are set afterwards: matplotlib drops labels that begin with "_" and reads "$" as mathematics.
     handles = axes.get_lines()
     handles = [line for line in handles if line.get_linestyle() != ":"]
-    place: dict[str, Any] = (
-        {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(names), "borderaxespad": 0} if above else {}
-    )
-    legend = axes.legend(handles, ["x"] * len(handles), fontsize=7.5, frameon=False, labelcolor=_INK, **place)
+    where: dict[str, Any] = {
+        "best": {},
+        "above": {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(names), "borderaxespad": 0},
+        "below": {"loc": "upper left", "bbox_to_anchor": (0, -0.13), "ncols": 2, "borderaxespad": 0},
+    }[place]
+    legend = axes.legend(handles, ["x"] * len(handles), fontsize=7.5, frameon=False, labelcolor=_INK, **where)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(_short(name))

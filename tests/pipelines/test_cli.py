@@ -286,7 +286,13 @@ def test_every_kind_of_forecast_is_json(forecast):
         (["predict", "{load}"], 2, "needs --time COLUMN"),
         (["predict", "{load}", "--time", "day"], 1, "no column 'day'"),
         (["predict", "--future", "{load}", "--time", "date"], 1, "takes no `future`"),
+        (["predict", "{load}", "--time", "date", "--events"], 2, "Its options are --time, --value, --future."),
         (["evaluate", "--data", "nowhere.csv", "--time", "date"], 1, "nowhere.csv does not exist"),
+        (
+            ["evaluate", "--data", "{load}", "--time", "date", "--label", "note"],
+            2,
+            "but forecasting reads a table of time series",
+        ),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
@@ -296,6 +302,143 @@ def test_errors_with_series_are_sentences(capsys, load, forecaster, tmp_path, ar
     found, out, err = run(capsys, command, *where, *rest)
     assert (found, out) == (code, "")
     assert message in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "m").exists()
+
+
+# --- monitored series --------------------------------------------------------------------------------------------------
+
+WATCHING = ["--window", "12", "--units", "8", "--epochs", "1", "--verbose", "0"]
+
+
+@pytest.fixture(scope="module")
+def sensor(tmp_path_factory):
+    """Write a table of 300 hours of two sensors, of which one stands still for half a day near the end, and a remark."""
+    hours = np.arange(300)
+    noise = np.random.default_rng(0).normal(size=(300, 2))
+    flow, oil = np.sin(hours / 2) + 0.1 * noise[:, 0], np.cos(hours / 2) + 0.1 * noise[:, 1]
+    fault = ((hours >= 270) & (hours < 282)).astype(int)
+    flow[fault == 1] = 2.0
+    times = pd.date_range("2024-01-01", periods=300, freq="h")
+    path = tmp_path_factory.mktemp("sensor") / "sensor.csv"
+    pd.DataFrame({"stamp": times, "flow": flow, "oil": oil, "fault": fault, "note": "fine"}).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def detector(sensor):
+    """Return the saved folder and the printed result of one `fit` with labels."""
+    out = sensor.parent / "model"
+    arguments = ["fit", "anomaly-detection", "--data", sensor, "--time", "stamp", "--value", "flow, oil", "--label", "fault"]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert cli.main([*map(str, arguments), "--out", str(out), "--report", str(out.parent / "r.html"), *WATCHING]) == 0
+    return out, strict_json(printed.getvalue())
+
+
+def test_fit_with_labels_judges_the_end(detector):
+    out, result = detector
+    assert result["report"]["n"] == 60
+    assert result["report"]["headline"] == "vus_pr"
+    assert result["threshold"] == pipelines.load(out).threshold_
+    assert pipelines.load(out).form_["variables"] == ["flow", "oil"]  # the labels are no input
+    assert (out.parent / "r.html").read_text().startswith("<!")
+
+
+def test_fit_without_labels_learns_from_all_and_judges_nothing(capsys, sensor, detector, tmp_path):
+    named = ["--data", sensor, "--time", "stamp", "--value", "flow,oil", "--out", tmp_path / "m"]
+    code, out, err = run(capsys, "fit", "anomaly-detection", *named, *WATCHING)
+    result = strict_json(out)
+    assert code == 0, err
+    assert "report" not in result
+    assert result["threshold"] != detector[1]["threshold"]
+    assert sum(pipelines.load(tmp_path / "m").training_rows_) > 240
+    code, out, err = run(capsys, "fit", "anomaly-detection", *named, *WATCHING, "--label", "fault", "--test", "0")
+    assert code == 0, err
+    assert strict_json(out)["threshold"] == result["threshold"]  # no label ever moves it
+
+
+def test_evaluate_of_monitored_series_needs_the_columns_of_the_fit_and_labels(capsys, sensor, detector):
+    code, out, err = run(capsys, "evaluate", detector[0], "--data", sensor, "--time", "stamp", "--label", "fault")
+    assert code == 0, err
+    assert strict_json(out)["n"] == 300
+    assert "vus_pr" in err
+
+
+def test_predict_says_of_each_time_how_strange_it_is(capsys, sensor, detector, tmp_path):
+    table = pd.read_csv(sensor)
+    table.loc[100, ["flow", "oil"]] = np.nan
+    table.to_csv(tmp_path / "new.csv", index=False)
+    code, out, err = run(capsys, "predict", detector[0], tmp_path / "new.csv", "--time", "stamp")
+    rows = strict_json(out)
+    assert code == 0, err
+    assert [row["stamp"] for row in rows[:2]] == ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]
+    assert list(rows[0]) == ["stamp", "score", "anomaly"]
+    assert rows[100] == {"stamp": "2024-01-05T04:00:00", "score": None, "anomaly": 0}
+    scores = pipelines.load(detector[0]).score_samples(table.set_index(pd.to_datetime(table["stamp"]))[["flow", "oil"]])
+    assert rows[50]["score"] == pytest.approx(scores.iloc[50], rel=1e-5)
+    threshold = detector[1]["threshold"]
+    assert [row["anomaly"] for row in rows] == [int(row["score"] is not None and row["score"] > threshold) for row in rows]
+    assert rows[275]["anomaly"] == 1
+
+
+def test_predict_lists_events_with_the_variables_to_blame(capsys, sensor, detector, tmp_path):
+    code, out, err = run(capsys, "predict", detector[0], sensor, "--time", "stamp", "--events")
+    events = strict_json(out)
+    assert code == 0, err
+    assert list(events[0]) == ["start", "end", "rows", "peak", "score", "variables"]
+    strangest = max(events, key=lambda event: event["score"])
+    assert strangest["start"] <= "2024-01-12T12:00:00" <= strangest["end"]
+    assert strangest["variables"][0] == "flow"
+    pd.read_csv(sensor)[:200].to_csv(tmp_path / "fine.csv", index=False)
+    assert strict_json(run(capsys, "predict", detector[0], tmp_path / "fine.csv", "--time", "stamp", "--events")[1]) == []
+
+
+def test_long_tables_of_monitored_series(capsys, sensor, tmp_path):
+    table = pd.read_csv(sensor).drop(columns="note")
+    table["stamp"] = pd.date_range("2024-01-01", periods=300, freq="D").strftime("%Y-%m-%d")
+    many = pd.concat([table.assign(pump="x"), table.assign(pump="y", fault=0)]).sort_values("stamp", kind="stable")
+    many.to_csv(tmp_path / "many.csv", index=False)
+    named = ["--data", tmp_path / "many.csv", "--time", "stamp", "--label", "fault"]
+    code, out, err = run(capsys, "fit", "anomaly-detection", *named, "--series-id", "pump", "--out", tmp_path / "m", *WATCHING)
+    assert code == 0, err
+    assert strict_json(out)["report"]["n"] == 120
+    assert pipelines.load(tmp_path / "m").report_.tables["series"]["events"].to_dict() == {"x": 1, "y": 0}
+    rows = strict_json(run(capsys, "predict", tmp_path / "m", tmp_path / "many.csv", "--time", "stamp")[1])
+    assert rows[1].keys() == {"stamp", "pump", "score", "anomaly"}
+    assert [(row["stamp"], row["pump"]) for row in rows[:3]] == [("2024-01-01", "x"), ("2024-01-01", "y"), ("2024-01-02", "x")]
+    events = strict_json(run(capsys, "predict", tmp_path / "m", tmp_path / "many.csv", "--time", "stamp", "--events")[1])
+    assert max(events, key=lambda event: event["score"])["series"] == "x"
+    assert all(len(event[name]) == len("2024-01-01") for event in events for name in ("start", "end", "peak"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fit", "--data", "{sensor}"], 2, "needs --time COLUMN"),
+        (["fit", "--data", "{sensor}", "--time", "stamp", "--label", "falt"], 1, "no column 'falt'. Did you mean 'fault'"),
+        (["fit", "--data", "{sensor}", "--time", "stamp", "--value", "oil", "--label", "falt"], 1, "Did you mean 'fault'"),
+        (["fit", "--data", "{sensor}", "--time", "stamp", "--label", "oil"], 1, "Row 0 of {sensor} has 0.9"),
+        (["fit", "--data", "{sensor}", "--time", "stamp", "--label", "note"], 1, "'fine' in the column 'note'; expected 1"),
+        (["fit", "--data", "{sensor}", "--time", "stamp", "--value", "oil,fault", "--label", "fault"], 2, "is an input"),
+        (["fit", "--data", "{sensor}", "--time", "stamp", "--report", "r.html"], 2, "--report needs a test part"),
+        (["fit", "--data", "{sensor}", "--time", "stamp", "--label", "fault", "--series-id", "pum"], 1, "no column 'pum'"),
+        (["fit", "--data", "{sensor}", "--time", "stamp", "--x", "flow"], 2, "--x is for tasks that read a folder"),
+        (["predict"], 2, "There is nothing to look at"),
+        (["predict", "{sensor}", "{sensor}"], 2, "One table with the series is enough"),
+        (["predict", "{sensor}"], 2, "needs --time COLUMN"),
+        (["predict", "{sensor}", "--time", "stamp", "--future", "{sensor}"], 2, "Its options are --time, --value, --events."),
+        (["evaluate", "--data", "{sensor}", "--time", "stamp"], 2, "name the column that marks the anomalies with --label"),
+        (["evaluate", "--data", "{sensor}", "--time", "stamp", "--label", "flow"], 2, "--label 'flow' is an input of the model"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
+)
+def test_errors_with_monitored_series_are_sentences(capsys, sensor, detector, tmp_path, arguments, code, message):
+    command, *rest = (argument.format(sensor=sensor) for argument in arguments)
+    where = ["anomaly-detection", "--out", tmp_path / "m"] if command == "fit" else [detector[0]]
+    found, out, err = run(capsys, command, *where, *rest)
+    assert (found, out) == (code, "")
+    assert message.format(sensor=sensor) in err
     assert "Traceback" not in err
     assert not (tmp_path / "m").exists()
 
@@ -371,7 +514,13 @@ def test_options_that_do_not_fit_are_wrong_calls(capsys, photos, tmp_path, words
         (["predict", "{model}", "nowhere.png"], 1, "Sample 0 (nowhere.png) does not exist"),
         (["predict", "{model}", "{empty}"], 1, "X is empty"),
         (["predict", "{model}"], 2, "inputs"),
-        (["predict", "{model}", "a.png", "--future", "b.csv"], 2, "--future is for forecasts"),
+        (["predict", "{model}", "a.png", "--future", "b.csv"], 2, "--future is for tasks that read a table of time series"),
+        (["predict", "{model}", "a.png", "--events"], 2, "--events is for tasks that read a table of monitored series"),
+        (
+            ["evaluate", "{model}", "--data", "{photos}", "--label", "fault"],
+            2,
+            "--label is for tasks that read a table of monitored",
+        ),
         (["predict", "{model}", "a.png", "--time", "day"], 2, "--time is for tasks that read a table of time series"),
         (["predict", "{model}", "a.png", "--device", "gpuu"], 2, "gpu"),
         (["evaluate", "{model}", "--data", "{empty}"], 1, "has no sub-folders"),

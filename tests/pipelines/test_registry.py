@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 import pipelines
-from pipelines import ParameterError, registry
+from pipelines import ParameterError, cli_data, registry
 from pipelines.base import Pipeline
 
 
@@ -15,7 +15,7 @@ def test_every_task_leads_to_a_pipeline_of_that_name(task):
     assert issubclass(cls, Pipeline)
     assert cls.task == task
     assert cls.engine in ("keras", "torch")
-    assert cls.reader in ("folder", "pairs", "table", "series")
+    assert cls.reader in cli_data.READERS
     assert f"{cls.__module__}:{cls.__name__}" == registry.TASKS[task]
 
 

@@ -391,6 +391,14 @@ def test_plot_with_many_classes_shows_the_average_and_the_worst():
     assert len(figure.axes[3].get_xticks()) <= 25
 
 
+@pytest.mark.parametrize(("classes", "below"), [(3, False), (10, True)])
+def test_names_of_many_lines_stand_below_the_drawing(classes, below):
+    figure = classified(list(range(classes))).plot()
+    figure.draw_without_rendering()
+    panel = figure.axes[0]
+    assert (panel.get_legend().get_window_extent().y1 < panel.get_window_extent().y0) == below
+
+
 def test_drawing_leaves_pyplot_and_settings_alone():
     code = """
 import sys
