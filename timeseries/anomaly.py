@@ -18,9 +18,8 @@ from pipelines.metrics.events import runs
 from pipelines.progress import Progress, say
 from pipelines.tasks import DetectorMixin
 
-from . import baselines, overlap, planning, simple_detectors, thresholds
-from .events import found_events
-from .frequency import seasons
+from . import overlap, planning, simple_detectors, thresholds
+from .events import found_events, narrowed
 from .labels import read_labels
 from .panel import Panel
 from .reading import read
@@ -39,6 +38,7 @@ _HELD = 0.25  # of each series, its end, for the threshold
 _EPOCHS, _STEPS_AN_EPOCH = 4, 75
 _CLIP = 20.0  # spreads; a value further away is no stranger
 _STRANGE = 6.0  # times what nine tenths of the training rows stay below, each by its least strange window: not normal
+_STANDS_OUT = 1.5  # times what 99 % of the training rows stay below, in the same way: where in an alarm the event is
 _MOST_KEPT = 2_000_000  # values of the training part, for the simple detectors
 
 
@@ -171,13 +171,27 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         Returns
         -------
         DataFrame
-            A row for each run of rows with an alarm: `series` (where there are several), `start`, `end` (its last row), `rows`,
-            `peak`, `score` (at the peak) and `variables`, a list, first the one most to blame.
+            A row an event: `series` (where there are several), `start`, `end` (its last row), `rows`, `peak`, `score` (at the
+            peak) and `variables`, a list, first the one most to blame.
+
+        Notes
+        -----
+        An alarm reaches as far as the windows that hold something strange. The event in it are the rows that even the least
+        strange of the windows around them finds strange; where online, it is the alarm as it was raised.
         """
         check_is_fitted(self, "model_")
         panel = self._inspect(X)
+        scorer = self._scorer
         values = [gaps_filled(one, past=bool(self.online)) for one in self._scaled(panel)]
-        return found_events(panel, self._on_grid(panel), values, self._scorer, self.threshold_)
+        scores = self._on_grid(panel)
+        alarms = [np.nan_to_num(score, nan=-np.inf) > self.threshold_ for score in scores]
+        if not self.online:
+            reach = min(view.window for view in scorer.views.values())
+            alarms = [
+                narrowed(alarm, scorer.least(each) > self.least_, reach) if alarm.any() else alarm
+                for alarm, each in zip(alarms, values, strict=True)
+            ]
+        return found_events(panel, alarms, scores, values, scorer)
 
     def calibrate(self, contamination: float | None = None) -> float:
         """Set the threshold for another share of false alarms, from the normal data that `fit` saw.
@@ -303,7 +317,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         found.append(robust_center(np.concatenate(X.values)))  # the last row is for a series not known by name
         self.center_, self.scale_ = (np.stack(part) for part in zip(*found, strict=True))
         seen = [np.where(np.abs(values) < _CLIP, values, np.nan) for values in self._scaled(X)]  # absurd values hide a period
-        self.period_ = baselines.find_period(seen, seasons(X.form.freq))
+        self.period_ = planning.period_of(seen)
         self.windows_ = planning.windows_for(self._window, rows)
 
     @property
@@ -332,23 +346,20 @@ class AnomalyDetector(DetectorMixin, Pipeline):
     def _train(self, X: Panel, y: Any, valid: float | Panel, resume: Path | None) -> list[dict[str, Any]]:
         series = [gaps_filled(values, past=False) for values in self._scaled(X)]
         history, scorer = self._views(series, self.windows_, self.model_, resume)
-        normal = self._normal(series, scorer)
+        own = scorer.settle(series)
+        least = [scorer.least(values, own=i) for i, values in enumerate(series)]
+        self.least_ = _STANDS_OUT * float(np.nanquantile(np.concatenate(least), 0.99))
+        normal = self._normal(series, least, scorer)
         if normal is not None:
             series, self.model_ = normal, self._build()
             history, scorer = self._views(series, self.windows_, self.model_, None if resume is None else resume / "again")
+            own = scorer.settle(series)
         self._keep(scorer, series)
-        self.own_scores_ = thresholds.summary(np.concatenate([scorer.score(one, own=i) for i, one in enumerate(series)]))
+        self.own_scores_ = thresholds.summary(np.concatenate(own))
         held = self._held(series, valid, None if resume is None else resume / "held")
         self.held_scores_ = thresholds.summary(np.concatenate([np.zeros(0), *held]))
         self.calibrate(self.contamination)
-        self.notes_.append(self._threshold_note(sum(map(len, series))))
         return history
-
-    def _threshold_note(self, rows: int) -> str:
-        said = f"The threshold is {self.threshold_:.3g}"
-        if self.contamination is not None:
-            return f"{said}; {self.contamination:.2%} of normal rows were to be expected above it."
-        return f"{said}, a tenth above what {rows} normal rows reach: no alarm was to be expected in as many."
 
     def _views(
         self, series: Sequence[np.ndarray], windows: Mapping[str, int], model: Any, resume: Path | None
@@ -364,9 +375,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
             else:
                 history = self._train_network(series, windows[name], model, resume)
                 views[name] = self._network_view(windows[name], model)
-        scorer = Scorer(views, bool(self.online))
-        scorer.settle(series)
-        return history, scorer
+        return history, Scorer(views, bool(self.online))
 
     def _network_view(self, window: int, model: Any) -> View:
         infer = partial(self._outputs_of, model)
@@ -410,12 +419,11 @@ class AnomalyDetector(DetectorMixin, Pipeline):
             )
         return found
 
-    def _normal(self, series: Sequence[np.ndarray], scorer: Scorer) -> list[np.ndarray] | None:
+    def _normal(self, series: Sequence[np.ndarray], least: Sequence[np.ndarray], scorer: Scorer) -> list[np.ndarray] | None:
         """Return what is left of the training series without rows that stand out of them; None where none does."""
-        every = [scorer.least(values, own=i) for i, values in enumerate(series)]
-        limit = _STRANGE * float(np.nanquantile(np.concatenate(every), 0.9))
+        limit = _STRANGE * float(np.nanquantile(np.concatenate(least), 0.9))
         reach, longest = (max(map(rows, scorer.views.values())) for rows in (step, lambda view: view.window))
-        strange = [overlap.widened(np.nan_to_num(each) > limit, reach) for each in every]  # its edges are hardly strange
+        strange = [overlap.widened(np.nan_to_num(each) > limit, reach) for each in least]  # its edges are hardly strange
         count, rows = int(np.concatenate(strange).sum()), sum(map(len, series))
         if not count:
             return None
@@ -454,6 +462,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         most = planning.windows_for(self._window, rows)
         windows = {name: min(window, most[name]) for name, window in self.windows_.items()}
         history, scorer = self._views(heads, windows, self._network(windows), resume)
+        scorer.settle(heads)
         if any(history[-1].get(what) for what in ("interrupted", "diverged") if history):
             self._warn("The second fit, for the threshold, ended early: the threshold may be too high.")
         return [scorer.score(values)[len(head) :] for values, head in zip(series, heads, strict=True)]
@@ -543,6 +552,14 @@ class AnomalyDetector(DetectorMixin, Pipeline):
             "values": _parts([one.given(one.values) for one in panel.series], panel),
             "columns": [str(name) for name in panel.form.variables],
         }
+
+    @property
+    def _threshold_note(self) -> str:
+        """Say where the threshold lies beside the scores of normal data."""
+        above = f"{np.mean(self.own_scores_ > self.threshold_):.2%} of the training rows score higher"
+        if len(self.held_scores_):
+            above += f", and {np.mean(self.held_scores_ > self.threshold_):.2%} of those held out of a second fit"
+        return f"Alarms are raised above {self.threshold_:.3g}: {above}. No label was looked at."
 
     def _judged(self, panel: Panel, scores: Sequence[np.ndarray], y: Any) -> dict[str, Any]:
         """Return the arguments of `metrics.anomaly`."""

@@ -11,26 +11,46 @@ from pipelines.metrics.events import runs
 from .panel import Panel
 from .scoring import Scorer
 
-__all__ = ["blame", "found_events"]
+__all__ = ["blame", "found_events", "narrowed"]
 
 _MOST_BLAMED, _BLAMED = 5, 0.8  # variables named at most, and the share of the error they explain together
 
 
+def narrowed(alarms: np.ndarray, strange: np.ndarray, reach: int) -> np.ndarray:
+    """Return the events within alarms: strange rows, with what lies between two of them no more than `reach` apart.
+
+    An alarm without any strange row is an event as a whole.
+
+    Examples
+    --------
+    >>> alarms = np.array([0, 1, 1, 1, 1, 1, 0, 1, 1]) > 0
+    >>> narrowed(alarms, np.array([1, 0, 1, 0, 1, 0, 0, 0, 0]) > 0, 2).astype(int)
+    array([0, 0, 1, 1, 1, 0, 0, 1, 1])
+    """
+    between = np.zeros(len(alarms) + 1, dtype=int)
+    for start, stop in zip(*runs(alarms), strict=True):
+        rows = start + np.flatnonzero(strange[start:stop])
+        if not len(rows):
+            between[[start, stop]] += [1, -1]
+        near = np.diff(rows) <= reach
+        between[rows[:-1][near]] += 1
+        between[rows[1:][near]] -= 1
+    return (alarms & strange) | (np.cumsum(between)[:-1] > 0)
+
+
 def found_events(
-    panel: Panel, scores: Sequence[np.ndarray], values: Sequence[np.ndarray], scorer: Scorer, threshold: float
-) -> Any:
-    """Return a row an event: maximal runs of rows whose score exceeds the threshold.
+    panel: Panel, events: Sequence[np.ndarray], scores: Sequence[np.ndarray], values: Sequence[np.ndarray], scorer: Scorer
+) -> pd.DataFrame:
+    """Return a row an event.
 
     Parameters
     ----------
     panel : Panel
         The series.
-    scores, values : sequences of ndarray
-        One score a row of the grid, (T,), and the scaled series (T, C).
+    events, scores, values : sequences of ndarray
+        Whether each row of the grid is in an event, (T,), its score, (T,), and the scaled series (T, C).
     scorer : Scorer
         What made the scores.
-    threshold : float
-        Of an alarm.
 
     Returns
     -------
@@ -39,11 +59,11 @@ def found_events(
         `variables`, those to blame, first the one most to blame.
     """
     found = []
-    for one, score, scaled in zip(panel.series, scores, values, strict=True):
+    for one, event, score, scaled in zip(panel.series, events, scores, values, strict=True):
         rows = one.given(np.arange(len(score)))  # a missing stamp does not part an event
         index: Any = rows if one.index is None else one.given(one.index)
         given = score[rows]
-        for start, stop in zip(*runs(np.nan_to_num(given, nan=-np.inf) > threshold), strict=True):
+        for start, stop in zip(*runs(event[rows]), strict=True):
             peak = start + int(np.nanargmax(given[start:stop]))
             found.append(
                 {

@@ -1,8 +1,22 @@
-"""What a forecaster chooses by itself from the training part: its context, its segments, its epochs."""
+"""What forecaster and detector choose by themselves from the training part: contexts, windows, segments, epochs."""
 
 import math
+from collections.abc import Sequence
 
-__all__ = ["LEAST_ROWS", "epochs_for", "lookback_for", "on_linear_map", "segment_for", "segment_of", "windows_for"]
+import numpy as np
+
+from .windows import filled
+
+__all__ = [
+    "LEAST_ROWS",
+    "epochs_for",
+    "lookback_for",
+    "on_linear_map",
+    "period_of",
+    "segment_for",
+    "segment_of",
+    "windows_for",
+]
 
 LEAST_ROWS = 12  # a detector learns from
 
@@ -11,6 +25,7 @@ _LONGEST_LOOKBACK = 720
 _SHORT = 2000  # rows: less than three of the longest contexts
 _FEWEST_SEGMENTS, _MOST_SEGMENTS = 6, 15  # the network walks over so many
 _DETECTED, _SHAPE, _NEAREST = 12, 2, 4  # segments of a detector's window, and windows of its other views in that
+_SHORTEST_PERIOD, _LONGEST_PERIOD, _MOST_ROWS, _MOST_SERIES = 3, 300, 20_000, 100
 _PASSES, _FEWEST_STEPS, _MOST_STEPS, _MOST_EPOCHS = 8, 1000, 4000, 100
 
 
@@ -68,6 +83,44 @@ def epochs_for(windows: int, batch_size: int) -> int:
     """
     steps = min(max(_PASSES * windows / batch_size, _FEWEST_STEPS), _MOST_STEPS)
     return min(_MOST_EPOCHS, math.ceil(steps / min(math.ceil(windows / batch_size), STEPS_AN_EPOCH)))
+
+
+def period_of(values: Sequence[np.ndarray]) -> int:
+    """Return the period a detector takes its window from: the lag of the highest peak of the autocorrelation, from 3 to 300.
+
+    Unlike a forecaster's it need not be a season that lasts: any length at which a series resembles itself makes a good window.
+
+    Parameters
+    ----------
+    values : sequence of ndarray, (T, C)
+        The series; the first 20,000 rows of a hundred of them are looked at.
+
+    Returns
+    -------
+    int
+        1 where there is no peak.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> period_of([(np.sin(np.arange(2000) * 2 * np.pi / 96) + rng.normal(0, 0.2, 2000))[:, None]])
+    96
+    """
+    from scipy.signal import correlate
+
+    total = np.zeros(_LONGEST_PERIOD + 2)
+    for series in values[:_MOST_SERIES]:
+        for column in filled(series[:_MOST_ROWS].T.astype(np.float64)):
+            centred = column - column.mean()
+            power = centred @ centred
+            if power > 0:
+                whole = correlate(centred, centred, method="fft")[len(centred) - 1 :][: len(total)]
+                total[: len(whole)] += whole / power
+    # next to lag 0 noise makes peaks that are higher than that of the period
+    below = np.flatnonzero(total[: _LONGEST_PERIOD + 1] < 0)
+    lags = np.arange(max(_SHORTEST_PERIOD, below[0] if len(below) else 0), _LONGEST_PERIOD + 1)
+    peaks = lags[(total[lags] > total[lags - 1]) & (total[lags] > total[lags + 1])]
+    return int(peaks[np.argmax(total[peaks])]) if len(peaks) else 1
 
 
 def windows_for(window: int, rows: int) -> dict[str, int]:

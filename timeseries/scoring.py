@@ -9,10 +9,10 @@ import numpy as np
 from . import overlap
 from .views import NearestWindow, View
 
-__all__ = ["Scorer"]
+__all__ = ["SMOOTHED", "Scorer", "step"]
 
 _WINDOWS_ACROSS = 12  # windows that cover a row
-_SMOOTHED = 100  # rows
+SMOOTHED = 25  # rows
 _COMMON = 0.99  # share of the training part's errors that count as common
 _NEWEST = 0.5  # share of a window that is judged where only the past is known
 _VALUES_TOGETHER = 2_000_000  # of windows looked at at once, or of their distances to a thousand known ones
@@ -36,6 +36,7 @@ class Scorer:
     >>> from .views import Reconstruction
     >>> scorer = Scorer({"zero": Reconstruction(lambda windows: windows * 0, 2)}, online=True)
     >>> scorer.settle([np.ones((5, 1))])
+    [array([nan,  1.,  1.,  1.,  1.])]
     >>> scorer.score(np.array([[1.0], [1.0], [2.0]]))
     array([nan,  1.,  2.])
     """
@@ -44,12 +45,14 @@ class Scorer:
     online: bool
     units: dict[str, float] = field(default_factory=dict)
 
-    def settle(self, series: Sequence[np.ndarray]) -> None:
-        """Find the units from the training part, (T, C) series."""
+    def settle(self, series: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Find the units from the training part, (T, C) series, and return its scores."""
+        traces = [{name: self.trace(name, values, own=i) for name in self.views} for i, values in enumerate(series)]
         for name in self.views:
-            found = np.concatenate([self.trace(name, values, own=i) for i, values in enumerate(series)])
+            found = np.concatenate([trace[name] for trace in traces])
             found = found[~np.isnan(found)]
             self.units[name] = max(float(np.quantile(found, _COMMON)) if len(found) else 0.0, 1e-6)
+        return [self._mean(trace) for trace in traces]
 
     def score(self, values: np.ndarray, own: int | None = None) -> np.ndarray:
         """Return one score a row, (T,): the mean over the views that can say something; NaN where none can.
@@ -82,7 +85,7 @@ class Scorer:
         if self.online:
             return overlap.latest(found, first + view.window - 1, rows)
         judged = first + view.window - view.judged
-        return overlap.smoothed(overlap.averaged(found, judged, view.judged, rows), _SMOOTHED)
+        return overlap.smoothed(overlap.averaged(found, judged, view.judged, rows), SMOOTHED)
 
     def _mean(self, traces: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the mean over the views that can say something about a row, of the roots of errors in their units."""
@@ -103,8 +106,8 @@ class Scorer:
         ends = first + view.window
         if self.online:
             return first[ends <= row + 1][-1:]
-        reach = _SMOOTHED // 2
-        return first[(ends > row - reach) & (ends - view.judged < row + reach)]
+        before, after = SMOOTHED // 2, SMOOTHED - SMOOTHED // 2
+        return first[(ends > row - before) & (ends - view.judged < row + after)]
 
     def whole(self, view: View, errors: np.ndarray) -> np.ndarray:
         """Return one error a window, (n,), from those (n, C, judged) of its values."""

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from . import overlap
+from .scoring import SMOOTHED
 
 __all__ = ["all_of"]
 
-_SMOOTHED, _ACROSS = 100, 12
+_BEFORE, _ACROSS = 100, 12  # rows of a moving mean, and windows that cover a row
 _TREES, _MEANS = 100, 20
 _MOST_WINDOWS, _FEWEST_WINDOWS, _MOST_VALUES = 5000, 1000, 5_000_000  # of the training part
 _SECOND_WINDOW = 100
@@ -101,7 +102,7 @@ def _trace(values: np.ndarray, window: int, detect: Detector, online: bool) -> n
     found = np.concatenate([detect(every[part].reshape(len(part), -1)) for part in parts])
     if online:
         return overlap.latest(found, first + window - 1, rows)
-    return overlap.smoothed(overlap.averaged(found, first, window, rows), _SMOOTHED)
+    return overlap.smoothed(overlap.averaged(found, first, window, rows), SMOOTHED)
 
 
 def _drawn(series: Sequence[np.ndarray], window: int) -> np.ndarray:
@@ -114,10 +115,10 @@ def _drawn(series: Sequence[np.ndarray], window: int) -> np.ndarray:
 
 def _moving_z(values: np.ndarray, online: bool) -> np.ndarray:
     table = pd.DataFrame(values)
-    before = table.rolling(_SMOOTHED, min_periods=5)
+    before = table.rolling(_BEFORE, min_periods=5)
     z = (table - before.mean().shift(1)).abs() / before.std().shift(1).clip(lower=1e-3)
     found = np.nan_to_num(z.mean(axis=1).to_numpy())
-    return found if online else overlap.smoothed(found, _SMOOTHED)
+    return found if online else overlap.smoothed(found, SMOOTHED)
 
 
 def _isolation_forest(windows: np.ndarray, seed: int) -> Detector:

@@ -99,7 +99,7 @@ class DetectorMixin:
             seed=self.seed,  # type: ignore[attr-defined]
             context=context,
         )
-        notes = dict.fromkeys((*report.notes, *series.notes, *self.notes_))  # type: ignore[attr-defined]
+        notes = dict.fromkeys((*report.notes, self._threshold_note, *series.notes, *self.notes_))  # type: ignore[attr-defined]
         self.report_ = replace(report, task=self.task, notes=tuple(notes))  # type: ignore[attr-defined]
         return self.report_
 

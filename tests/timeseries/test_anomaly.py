@@ -15,6 +15,7 @@ from timeseries import AnomalyDetector, anomaly
 
 QUICK = {"window": 24, "units": 8, "epochs": 1, "device": "cpu", "verbose": 0}
 METHODS = ["auto", "lstm-autoencoder", "lstm-forecaster", "pca"]
+NARROW = 30  # rows: how far the ends of an event may lie from those of the fault
 REACH = 250  # rows: what smoothing and the longest window of these tests smear at most
 T = 400
 
@@ -94,16 +95,20 @@ def watching(method, online):
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_is_found_where_it_is_and_nothing_elsewhere(method, online, fault):
     model, values = watching(method, online), wave(1500, seed=1)
-    assert len(model.events(values)) == 0
+    calm = model.predict(values)
+    assert not calm[24:-24].any()  # at the ends few windows cover a row
     fault(values)
     events = model.events(values)
+    events = events[events["end"] < len(values) - 24]
     last = START if fault is spike else STOP - 1
+    near = REACH if online or method == "pca" else NARROW  # of a shift the shape has its two edges alone
     assert ((events["start"] <= last + 12) & (events["end"] >= START)).any()
-    assert (events["start"] > START - (1 if online else REACH)).all()  # where online, never before it begins
-    assert (events["end"] < last + REACH).all()
+    assert (events["start"] > START - (1 if online else near)).all()  # where online, never before it begins
+    assert (events["end"] < last + near).all()
     assert START - REACH < np.nanargmax(model.score_samples(values)) < last + REACH
     rows = np.concatenate([np.arange(event["start"], event["end"] + 1) for _, event in events.iterrows()])
-    assert np.array_equal(np.flatnonzero(model.predict(values)), rows)
+    alarms = np.flatnonzero(model.predict(values)[:-24])
+    assert np.array_equal(alarms, rows) if online else set(rows) <= set(alarms)
 
 
 @functools.cache

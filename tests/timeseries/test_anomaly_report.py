@@ -114,7 +114,7 @@ def test_gaps_are_left_out_and_missing_stamps_do_not_appear():
     assert report.metrics["pr_auc"] == pytest.approx(average_precision_score(labels[seen], score[seen]))
     assert report.metrics["event_recall"] == 1
     events = model.events(gone)
-    assert events["rows"].sum() == model.predict(gone).sum()
+    assert events["rows"].sum() <= model.predict(gone).sum()
     assert events["start"].tolist()[1:] == [HOURS[211]]  # parted by a row without a value, not by a missing stamp
 
 

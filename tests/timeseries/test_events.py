@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from timeseries.events import blame, found_events
+from timeseries.events import blame, found_events, narrowed
 from timeseries.panel import Panel
 from timeseries.reading import read
 from timeseries.scoring import Scorer
@@ -23,7 +23,8 @@ def found(X, online=True, threshold=1.0, **options):
     scores = [
         np.where(np.isnan(one.values).all(axis=1), np.nan, judge.score(v)) for one, v in zip(panel.series, values, strict=True)
     ]
-    return found_events(panel, scores, values, judge, threshold)
+    events = [np.nan_to_num(score, nan=-np.inf) > threshold for score in scores]
+    return found_events(panel, events, scores, values, judge)
 
 
 def quiet(columns=("a", "b", "c")):
@@ -98,3 +99,18 @@ def test_those_are_named_that_explain_most_of_it_and_five_at_most():
     assert found(X)["variables"].item() == ["f", "c", "g"] or found(X)["variables"].item() == ["f", "c"]
     X.iloc[100] = 5
     assert found(X)["variables"].item() == list("abcde")
+
+
+def test_an_alarm_is_narrowed_to_what_is_strange_in_it():
+    def flags(text):
+        return np.array([one == "x" for one in text])
+
+    for alarms, strange, reach, expected in (
+        ("..xxxxxx..", "....xx....", 1, "....xx...."),
+        ("..xxxxxx..", "x.........", 3, "..xxxxxx.."),  # nothing strange in it: an event as a whole
+        ("xxxxxxxxxx", "x..x....xx", 3, "xxxx....xx"),
+        ("xxxx..xxxx", "...x..x...", 9, "...x..x..."),  # two alarms are never one event
+        ("..........", "xxxxxxxxxx", 9, ".........."),
+        ("xxxxxxxxxx", ".........x", 1, ".........x"),
+    ):
+        assert narrowed(flags(alarms), flags(strange), reach).tolist() == flags(expected).tolist()

@@ -47,7 +47,7 @@ def by_loop(view, values, online):
         found[row] = np.mean(over) if over else np.nan
     if online:
         return found
-    around = [found[max(0, row - 50) : row + 50] for row in range(rows)]
+    around = [found[max(0, row - 12) : row + 13] for row in range(rows)]
     return np.array([np.nan if np.isnan(value) else np.nanmean(each) for value, each in zip(found, around, strict=True)])
 
 

@@ -34,7 +34,7 @@ def spread_out(errors, window, rows, online):
     first = starts(rows, window, max(1, window // 12), to_end=not online)
     if online:
         return latest(errors[first], first + window - 1, rows)
-    return smoothed(averaged(errors[first], first, window, rows), 100)
+    return smoothed(averaged(errors[first], first, window, rows), 25)
 
 
 def sub_pca(train, asked):
@@ -93,7 +93,7 @@ def test_the_moving_z_score_is_that_of_a_loop(both):
     for row in range(5, len(ASKED)):
         before = ASKED[max(0, row - 100) : row]
         expected[row] = (np.abs(ASKED[row] - before.mean(axis=0)) / np.maximum(before.std(axis=0, ddof=1), 1e-3)).mean()
-    np.testing.assert_allclose(scores["moving z-score"][0], expected if online else smoothed(expected, 100), rtol=1e-6)
+    np.testing.assert_allclose(scores["moving z-score"][0], expected if online else smoothed(expected, 25), rtol=1e-6)
 
 
 def test_every_detector_scores_every_series_and_has_the_highest_training_score_as_its_threshold(both):
