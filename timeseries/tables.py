@@ -155,7 +155,7 @@ def missing_notes(tables: Sequence[Table], columns: Columns, container: str) -> 
     more = f" and {(counts > 0).sum() - 8} more" if (counts > 0).sum() > 8 else ""
     where = "" if container == "one" else f" in {touched} of {len(tables)} series"
     total = plural(int(counts.sum()), "missing value")
-    return [f"{total} (NaN){where} {'is' if counts.sum() == 1 else 'are'} filled from earlier ones: {shown}{more}."]
+    return [f"{total} (NaN){where} {'is' if counts.sum() == 1 else 'are'} filled in: {shown}{more}."]
 
 
 def ignored_note(columns: Columns, wanted: Wanted) -> list[str]:

@@ -119,8 +119,12 @@ def _threshold_notes(detections: Detections, ours: Sequence[Mapping[str, float]]
 
 
 def _delay_notes(detections: Detections, found: Mapping[str, float]) -> list[str]:
-    if not detections.clocked or np.isnan(found["delay"]):
+    if np.isnan(found["delay"]):
         return []
+    early = sum(series.early for series in detections.ours)
+    said = [f"Alarms had begun before {_counted(early, 'true event')}, whose delay counts as 0."] if early else []
+    if not detections.clocked or not found["delay"]:
+        return said
     late = [
         series.times[start + int(delay)] - series.times[start]  # type: ignore[index]
         for series in detections.ours
@@ -128,7 +132,7 @@ def _delay_notes(detections: Detections, found: Mapping[str, float]) -> list[str
         if delay == delay
     ]
     mean = pd.Series(late).mean().round("s")
-    return [f"The mean delay of {number(found['delay'])} rows is {str(mean).removeprefix('0 days ')} of time."]
+    return [*said, f"The mean delay of {number(found['delay'])} rows is {str(mean).removeprefix('0 days ')} of time."]
 
 
 def _event_notes(detections: Detections, ours: Sequence[Mapping[str, float]]) -> list[str]:

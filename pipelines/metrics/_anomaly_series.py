@@ -59,6 +59,12 @@ class Series:
         return match(self.truth, self.alarm, self.scored)
 
     @property
+    def early(self) -> int:
+        """Number of true events that an alarm had begun before."""
+        start = self.events.true[0]
+        return int((self.alarm[start] & self.alarm[np.maximum(start - 1, 0)] & (start > 0)).sum())
+
+    @property
     def clocked(self) -> bool:
         """Whether the times are such that a difference of two is a duration."""
         return isinstance(self.times, pd.DatetimeIndex | pd.TimedeltaIndex)

@@ -726,3 +726,11 @@ def test_bad_arguments_are_refused_with_a_sentence(case):
     args, options, message = BAD[case]
     with pytest.raises(DataError, match=message):
         metrics.anomaly(*args, **options)
+
+
+def test_alarms_that_began_before_an_event_are_said_to_have():
+    truth = [0, 0, 1, 1, 0, 0, 1, 1, 0]
+    notes = metrics.anomaly(truth, [0, 1, 1, 0, 0, 0, 1, 1, 0], threshold=0.5, period=2).notes
+    assert "Alarms had begun before 1 true event, whose delay counts as 0." in notes
+    notes = metrics.anomaly(truth, [0, 0, 1, 0, 0, 0, 0, 1, 0], threshold=0.5, period=2).notes
+    assert not any("had begun before" in note for note in notes)

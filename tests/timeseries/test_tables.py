@@ -15,8 +15,8 @@ def test_missing_values_stay_missing_and_are_counted_by_variable():
     X.iloc[7, 2] = np.nan
     series, _, notes = read(X)
     assert np.array_equal(series[0].values, X.to_numpy(), equal_nan=True)
-    assert notes == ["3 missing values (NaN) are filled from earlier ones: 'a' 2, 'c' 1."]
-    assert read([1.0, None, 3.0])[2] == ["1 missing value (NaN) is filled from earlier ones: 0 1."]
+    assert notes == ["3 missing values (NaN) are filled in: 'a' 2, 'c' 1."]
+    assert read([1.0, None, 3.0])[2] == ["1 missing value (NaN) is filled in: 0 1."]
     assert "in 1 of 2 series" in read({"x": X, "y": frame(c=A)})[2][0]
     hidden = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
     assert np.isnan(read(hidden)[0][0].values[1, 0])
