@@ -53,8 +53,8 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         error of a forecast of the next rows, as textbooks do.
     window : int or "auto"
         Rows of the autoencoder's window, rounded up to whole segments, twelve at most; "auto" takes the period of the series, at
-        least 24, and 125 where there is none. The shapes are looked at in two such windows, the nearest one in four; but a third
-        of the shortest series is the most, for the autoencoder before it is rounded up.
+        least 24, and 125 where there is none. The shapes are looked at in two such windows, the nearest one in four (where
+        `online`, both in one); but a third of the shortest series is the most, for the autoencoder before it is rounded up.
     online : bool
         Whether a row is judged by the rows before it alone. Otherwise by all windows that cover it, and smoothed over the 100
         rows around it, so also by what comes after: right for looking back, not for alarms at once.
@@ -318,7 +318,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         self.center_, self.scale_ = (np.stack(part) for part in zip(*found, strict=True))
         seen = [np.where(np.abs(values) < _CLIP, values, np.nan) for values in self._scaled(X)]  # absurd values hide a period
         self.period_ = planning.period_of(seen)
-        self.windows_ = planning.windows_for(self._window, rows)
+        self.windows_ = planning.windows_for(self._window, rows, online=bool(self.online))
 
     @property
     def _window(self) -> int:
@@ -459,7 +459,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         if rows < planning.LEAST_ROWS:
             self.notes_.append("No part was held out for the threshold: the series are too short. It may be too low.")
             return []
-        most = planning.windows_for(self._window, rows)
+        most = planning.windows_for(self._window, rows, online=bool(self.online))
         windows = {name: min(window, most[name]) for name, window in self.windows_.items()}
         history, scorer = self._views(heads, windows, self._network(windows), resume)
         scorer.settle(heads)

@@ -123,21 +123,22 @@ def period_of(values: Sequence[np.ndarray]) -> int:
     return int(peaks[np.argmax(total[peaks])]) if len(peaks) else 1
 
 
-def windows_for(window: int, rows: int) -> dict[str, int]:
-    """Return the windows of a detector's views: one, two and four times the autoencoder's, none longer than a third of the rows.
+def windows_for(window: int, rows: int, *, online: bool = False) -> dict[str, int]:
+    """Return the windows of a detector's views, none longer than a third of the rows.
 
-    Those of the networks are then rounded up to whole segments, a twelfth of a window.
+    Those of the networks are in whole segments, a twelfth of a window; that may make them a little longer. Looking back, the
+    shape of two windows and the nearest four tell more; online, alarms would wait for them to fill.
 
     Examples
     --------
     >>> windows_for(50, 2000)
-    {'autoencoder': 50, 'forecaster': 50, 'shape': 100, 'level': 100, 'nearest': 200}
-    >>> windows_for(50, 180)
-    {'autoencoder': 50, 'forecaster': 50, 'shape': 60, 'level': 60, 'nearest': 60}
+    {'autoencoder': 50, 'forecaster': 50, 'shape': 100, 'level': 50, 'nearest': 200}
+    >>> windows_for(50, 180, online=True)
+    {'autoencoder': 50, 'forecaster': 50, 'shape': 60, 'level': 50, 'nearest': 50}
     """
     one, two, four = (max(2, min(times * window, rows // 3)) for times in (1, _SHAPE, _NEAREST))
     whole = segment_of(one) * math.ceil(one / segment_of(one))
-    return {"autoencoder": whole, "forecaster": whole, "shape": two, "level": two, "nearest": four}
+    return {"autoencoder": whole, "forecaster": whole, "shape": two, "level": one, "nearest": one if online else four}
 
 
 def segment_of(window: int) -> int:

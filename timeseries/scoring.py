@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from . import overlap
-from .views import NearestWindow, View
+from .views import NearestWindow, View, WindowPCA
 
 __all__ = ["SMOOTHED", "Scorer", "step"]
 
 _WINDOWS_ACROSS = 12  # windows that cover a row
 SMOOTHED = 25  # rows
 _COMMON = 0.99  # share of the training part's errors that count as common
-_NEWEST = 0.5  # share of a window that is judged where only the past is known
+_NEWEST = 0.25  # share of a network's window that is judged where only the past is known
 _VALUES_TOGETHER = 2_000_000  # of windows looked at at once, or of their distances to a thousand known ones
 
 
@@ -112,15 +112,17 @@ class Scorer:
     def whole(self, view: View, errors: np.ndarray) -> np.ndarray:
         """Return one error a window, (n,), from those (n, C, judged) of its values."""
         by_row = errors.mean(axis=1)
-        if isinstance(view, NearestWindow):
-            return by_row.mean(axis=1)  # a distance is one of all values together
-        return by_row[:, -self._counted(view) :].max(axis=1)
+        return by_row.mean(axis=1) if self._together(view) else by_row[:, -self._counted(view) :].max(axis=1)
 
     def _counted(self, view: View) -> int:
         """Return the last rows of a window that its one error is about."""
-        if isinstance(view, NearestWindow) or not self.online:
+        if self._together(view) or not self.online:
             return view.judged
         return max(1, round(_NEWEST * view.judged))
+
+    def _together(self, view: View) -> bool:
+        """Whether a view's error is one of all values together: a distance to other windows, or to their main shapes."""
+        return isinstance(view, NearestWindow) or (self.online and isinstance(view, WindowPCA))
 
     def errors(
         self, view: View, values: np.ndarray, first: np.ndarray, own: int | None = None

@@ -35,8 +35,8 @@ def test_an_event_has_a_start_an_end_and_a_peak():
     X = quiet()
     X.iloc[100, 0], X.iloc[101, 0] = 3, 5
     event = found(X).iloc[0]
-    assert (event["start"], event["end"], event["peak"]) == (DAYS[100], DAYS[102], DAYS[101])
-    assert (event["rows"], event["score"], event["variables"]) == (3, pytest.approx(5 / np.sqrt(3)), ["a"])
+    assert (event["start"], event["end"], event["peak"]) == (DAYS[100], DAYS[101], DAYS[101])
+    assert (event["rows"], event["score"], event["variables"]) == (2, pytest.approx(5 / np.sqrt(3)), ["a"])
 
 
 def test_nothing_strange_is_a_table_without_rows():
@@ -52,14 +52,14 @@ def test_several_events_of_several_series():
     table = found({"x": x, "y": y})
     assert table["series"].tolist() == ["x", "x", "y"]
     assert table["start"].tolist() == [10, 40, 5]
-    assert table["end"].tolist() == [11, 41, 6]
+    assert table["end"].tolist() == [10, 40, 5]
     assert found([x, y])["series"].isna().all() or found([x, y])["series"].tolist() == [0, 0, 1]
 
 
 def test_an_event_at_either_end_is_one():
     x = np.zeros(50)
     x[[3, 49]] = 9
-    assert found(x)[["start", "end"]].to_numpy().tolist() == [[3, 4], [49, 49]]
+    assert found(x)[["start", "end"]].to_numpy().tolist() == [[3, 3], [49, 49]]
 
 
 def test_a_missing_stamp_does_not_part_an_event():

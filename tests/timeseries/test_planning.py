@@ -59,8 +59,9 @@ def test_windows_of_a_detector_fit_into_the_series(window):
     for rows in range(LEAST_ROWS, 2000, 7):
         found = windows_for(window, rows)
         third = rows // 3
-        assert found["shape"] == found["level"] == min(2 * window, third)
+        assert (found["shape"], found["level"]) == (min(2 * window, third), min(window, third))
         assert found["nearest"] == min(4 * window, third)
+        assert windows_for(window, rows, online=True) == {**found, "nearest": min(window, third)}
         whole, segment = found["autoencoder"], segment_of(min(window, third))
         assert found["forecaster"] == whole
         assert whole % segment == 0

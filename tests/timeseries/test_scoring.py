@@ -33,10 +33,10 @@ def by_loop(view, values, online):
     errors = []
     for start in first:
         error = view.errors(values[start : start + view.window].T[None])[0].mean(axis=0)
-        if isinstance(view, NearestWindow):
+        if isinstance(view, NearestWindow) or (online and isinstance(view, WindowPCA)):
             errors.append(error.mean())
         else:
-            errors.append(error[-max(1, round(view.judged / 2)) :].max() if online else error.max())
+            errors.append(error[-max(1, round(view.judged / 4)) :].max() if online else error.max())
     found = np.full(rows, np.nan)
     for row in range(rows):
         if online:
