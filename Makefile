@@ -39,6 +39,7 @@ bench: install
 	$(BIN)/python -m benchmarks.vision
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.timeseries
+	$(BIN)/python -m benchmarks.anomalies
 
 clean:
 	rm -rf .venv demo
