@@ -56,8 +56,8 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         least 24, and 125 where there is none. The shapes are looked at in two such windows, the nearest one in four (where
         `online`, both in one); but a third of the shortest series is the most, for the autoencoder before it is rounded up.
     online : bool
-        Whether a row is judged by the rows before it alone. Otherwise by all windows that cover it, and smoothed over the 100
-        rows around it, so also by what comes after: right for looking back, not for alarms at once.
+        Whether a row is judged by the rows before it alone. Otherwise by all windows that cover it, and smoothed over the 25 rows
+        around it, so also by what comes after: right for looking back, not for alarms at once.
     contamination : float, optional
         The share of rows of normal data that may raise an alarm; none by default.
     variables : list, optional
@@ -99,7 +99,8 @@ class AnomalyDetector(DetectorMixin, Pipeline):
     values are repaired and counted in `notes_`; a row without any value has no score.
 
     `fit` takes normal data. A few anomalies in it do no harm: rows that stand out from it are left out of a second fit, and
-    counted in `notes_`. Labels, if `fit` gets any, are not looked at.
+    counted in `notes_`. Labels, if `fit` gets any, are not looked at. Series in a dict or a long DataFrame are scaled each by
+    itself; those in a list, and new ones, by all of the training series together.
 
     Every window of the series is looked at by each view: an LSTM autoencoder over segments [1]_, a PCA of windows [2]_ of which
     only the shape counts (where `online`, their level, too), and the nearest training window. A view's error is averaged over
