@@ -1,6 +1,7 @@
 """Fixtures every test can use, and the skip of tests that need the developers' data sets."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ SHARED = ROOT.parent / "shared" / "data"
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the tests state what a CPU does
 if "PYTEST_XDIST_WORKER" in os.environ:  # PyTorch's threads spin while they wait: several processes would hold each other up
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# a suite started in the background ignores Ctrl-C, and so would the processes in which tests press it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -4,9 +4,7 @@ import contextlib
 import errno
 import json
 import math
-import signal
 import tempfile
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -78,25 +76,7 @@ class Course:
         self.history: list[dict[str, Any]] = []
         self.best: list[np.ndarray] | None = None
         self.best_loss, self.best_epoch = math.inf, 0
-        self.finished = self.pressed = False
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hear Ctrl-C even where it falls into code that swallows it, such as a finalizer: it then counts at the epoch's end."""
-        handle = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is not threading.main_thread() or not callable(handle):
-            yield
-            return
-
-        def hear(number: int, frame: Any) -> None:
-            self.pressed = True
-            handle(number, frame)
-
-        signal.signal(signal.SIGINT, hear)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, handle)
+        self.finished = False
 
     def start_epoch(self) -> None:
         """Begin to count the seconds."""
@@ -119,8 +99,6 @@ class Course:
             self.once(lambda: self._checkpoint(epoch + 1))
         if self.tell_epoch:
             self.tell_epoch(record)
-        if self.pressed:
-            raise KeyboardInterrupt
 
     def interrupted(self, interrupt: KeyboardInterrupt) -> None:
         """Note Ctrl-C in the history, or let it through where nothing was learned yet that could be kept."""

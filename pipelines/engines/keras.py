@@ -103,15 +103,14 @@ def train(
         loop = _Loop(course, batches, seed)
         try:
             if first < epochs and not course.finished:
-                with course.listening():
-                    trainer.fit(
-                        _Feed(batches),
-                        epochs=epochs,
-                        initial_epoch=first,
-                        callbacks=[loop, _Steps(on_step)] if on_step else [loop],
-                        shuffle=False,  # `Batches` do, the same way after a resume; Keras would by the global random state
-                        verbose=0,
-                    )
+                trainer.fit(
+                    _Feed(batches),
+                    epochs=epochs,
+                    initial_epoch=first,
+                    callbacks=[loop, _Steps(on_step)] if on_step else [loop],
+                    shuffle=False,  # `Batches` do, the same way after a resume; Keras would by the global random state
+                    verbose=0,
+                )
         except KeyboardInterrupt as interrupt:
             course.interrupted(interrupt)
         course.keep_best()

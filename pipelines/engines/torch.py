@@ -138,8 +138,7 @@ def train(
         )
         first = course.restore()
         try:
-            with course.listening():
-                _run(range(first, epochs), course, steps, seed)
+            _run(range(first, epochs), course, steps, seed)
         except KeyboardInterrupt as interrupt:
             course.interrupted(interrupt)
         finally:

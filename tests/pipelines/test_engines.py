@@ -3,7 +3,6 @@
 The suite runs over the table `ENGINES`; a new engine is one more row.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -338,19 +337,6 @@ def test_interruption_keeps_the_best_finished_epoch(name):
     assert [record["epoch"] for record in history] == [1, 2]
     assert [record.get("interrupted") for record in history] == [None, True]
     assert_same(weights(name, model), seen[int(np.argmin([record["val_loss"] for record in history]))])
-
-
-def test_an_interruption_that_is_swallowed_counts_at_the_end_of_the_epoch(name):
-    def swallow(epoch, step):
-        if (epoch, step) == (1, 1):
-            with contextlib.suppress(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGINT)
-
-    before = signal.getsignal(signal.SIGINT)
-    X, y = problem()
-    history = train(name, network(name), batches_of(X, y), epochs=9, on_step=swallow)
-    assert [record.get("interrupted") for record in history] == [None, True]
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_interruption_before_anything_was_learned_goes_through(name):
