@@ -160,12 +160,10 @@ def peers() -> dict[str, Any]:
 
 def _peer_scores(title: str, train: np.ndarray, test: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     from timeseries import overlap, planning
-    from timeseries.scoring import SMOOTHED
 
     period = planning.period_of([train])
     window = min(max(24, period) if period > 1 else 125, len(train) // 3)
-    step = max(1, window // 12)
-    first = overlap.starts(len(test), window, step)
+    first = overlap.starts(len(test), window, overlap.step(window))
     center, scale = train.mean(axis=0), train.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
 
@@ -181,7 +179,7 @@ def _peer_scores(title: str, train: np.ndarray, test: np.ndarray, truth: np.ndar
         if done.returncode:
             raise RuntimeError(f"PyOD failed on {title}:\n{done.stderr[-3000:]}")
         errors, seconds = np.load(f"{folder}/out.npy"), json.loads(done.stdout.splitlines()[-1])
-    score = overlap.smoothed(overlap.averaged(errors, first, window, len(test)), SMOOTHED)
+    score = overlap.by_row(errors, first, window, len(test), judged=window, online=False)
     report = metrics.anomaly(truth, score, period=min(buffer_of(test), len(test)), n_bootstrap=0)
     return report.metrics["vus_pr"], seconds
 

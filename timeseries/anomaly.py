@@ -183,8 +183,8 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         check_is_fitted(self, "model_")
         panel = self._inspect(X)
         scorer = self._scorer
-        values = [gaps_filled(one, past=bool(self.online)) for one in self._scaled(panel)]
-        scores = self._on_grid(panel)
+        values = self._filled(panel)
+        scores = self._on_grid(panel, values, scorer)
         alarms = [np.nan_to_num(score, nan=-np.inf) > self.threshold_ for score in scores]
         if not self.online:
             reach = min(view.window for view in scorer.views.values())
@@ -519,21 +519,26 @@ class AnomalyDetector(DetectorMixin, Pipeline):
 
     def _scores(self, panel: Panel) -> list[np.ndarray]:
         """Return one score for each row the user gave, NaN where nothing was observed."""
-        return [one.given(score) for one, score in zip(panel.series, self._on_grid(panel), strict=True)]
+        scores = self._on_grid(panel, self._filled(panel), self._scorer)
+        return [one.given(score) for one, score in zip(panel.series, scores, strict=True)]
 
-    def _on_grid(self, panel: Panel) -> list[np.ndarray]:
-        scorer = self._scorer
-        least, found = min(view.window for view in scorer.views.values()), []
+    def _filled(self, panel: Panel) -> list[np.ndarray]:
+        """Return the scaled series without gaps."""
+        return [gaps_filled(values, past=bool(self.online)) for values in self._scaled(panel)]
+
+    def _on_grid(self, panel: Panel, values: Sequence[np.ndarray], scorer: Scorer) -> list[np.ndarray]:
+        """Return one score a row of the grid from the filled series, NaN where nothing was observed."""
+        least = min(view.window for view in scorer.views.values())
         short = [i for i, rows in enumerate(panel.lengths) if rows < least]
         if short:
             who, rows = panel.named(short[0]), panel.lengths[short[0]]
             more = f" So do {len(short) - 1} more series." if len(short) > 1 else ""
             said = f"{who} has {rows} rows, fewer than the {least} of a window: it gets no score and no alarm.{more}"
             warnings.warn(said, UserWarning, stacklevel=4)
-        for values in self._scaled(panel):
-            score = scorer.score(gaps_filled(values, past=bool(self.online)))
-            found.append(np.where(np.isnan(values).all(axis=1), np.nan, score))
-        return found
+        return [
+            np.where(np.isnan(one.values).all(axis=1), np.nan, scorer.score(each))
+            for one, each in zip(panel.series, values, strict=True)
+        ]
 
     def _per_row(self, results: Sequence[np.ndarray], panel: Panel, X: Any, name: str) -> Any:
         return panel.form.per_row(results, panel.series, getattr(X, "index", None), name)
@@ -566,9 +571,8 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         """Return the arguments of `metrics.anomaly`."""
         found = self._marked(panel, scores, y)
         ends = np.cumsum(self.training_rows_)[:-1]
-        values = [gaps_filled(one, past=bool(self.online)) for one in self._scaled(panel)]
         simple, limits = simple_detectors.all_of(
-            np.split(self.training_, ends), values, self._window, online=bool(self.online), seed=self.seed
+            np.split(self.training_, ends), self._filled(panel), self._window, online=bool(self.online), seed=self.seed
         )
         given = {name: [one.given(score) for one, score in zip(panel.series, each, strict=True)] for name, each in simple.items()}
         return {**found, "baselines": {name: _parts(each, panel) for name, each in given.items()}, "thresholds": limits}

@@ -3,7 +3,39 @@
 import numpy as np
 import pandas as pd
 
-__all__ = ["averaged", "latest", "lowest", "smoothed", "starts", "widened"]
+__all__ = ["SMOOTHED", "by_row", "step", "averaged", "latest", "lowest", "smoothed", "starts", "widened"]
+
+SMOOTHED = 25  # rows
+_ACROSS = 12  # windows that cover a row
+
+
+def step(window: int) -> int:
+    """Return the rows from one window to the next."""
+    return max(1, window // _ACROSS)
+
+
+def by_row(errors: np.ndarray, first: np.ndarray, window: int, rows: int, *, judged: int, online: bool) -> np.ndarray:
+    """Return one error a row from one a window: that of the latest window where online, otherwise the smoothed mean of all.
+
+    Parameters
+    ----------
+    errors, first : ndarray, (n,)
+        One a window, and the row at which it begins.
+    window, rows : int
+        Rows of a window, and of the series.
+    judged : int
+        The last rows of a window that its error is about.
+    online : bool
+        Whether a row knows what came before it alone.
+
+    Examples
+    --------
+    >>> by_row(np.array([1.0, 3.0]), np.array([0, 2]), 2, 4, judged=2, online=True)
+    array([nan,  1.,  1.,  3.])
+    """
+    if online:
+        return latest(errors, first + window - 1, rows)
+    return smoothed(averaged(errors, first + window - judged, judged, rows), SMOOTHED)
 
 
 def starts(rows: int, window: int, step: int, *, to_end: bool = True) -> np.ndarray:

@@ -9,10 +9,8 @@ import numpy as np
 from . import overlap
 from .views import NearestWindow, View, WindowPCA
 
-__all__ = ["SMOOTHED", "Scorer", "step"]
+__all__ = ["Scorer", "step"]
 
-_WINDOWS_ACROSS = 12  # windows that cover a row
-SMOOTHED = 25  # rows
 _COMMON = 0.99  # share of the training part's errors that count as common
 _NEWEST = 0.25  # share of a network's window that is judged where only the past is known
 _VALUES_TOGETHER = 2_000_000  # of windows looked at at once, or of their distances to a thousand known ones
@@ -80,12 +78,9 @@ class Scorer:
 
     def trace(self, name: str, values: np.ndarray, own: int | None = None) -> np.ndarray:
         """Return a view's error for each row, (T,); NaN where no window tells."""
-        view, rows = self.views[name], len(values)
+        view = self.views[name]
         first, found = self._by_window(view, values, own, to_end=not self.online)
-        if self.online:
-            return overlap.latest(found, first + view.window - 1, rows)
-        judged = first + view.window - view.judged
-        return overlap.smoothed(overlap.averaged(found, judged, view.judged, rows), SMOOTHED)
+        return overlap.by_row(found, first, view.window, len(values), judged=view.judged, online=self.online)
 
     def _mean(self, traces: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the mean over the views that can say something about a row, of the roots of errors in their units."""
@@ -106,7 +101,7 @@ class Scorer:
         ends = first + view.window
         if self.online:
             return first[ends <= row + 1][-1:]
-        before, after = SMOOTHED // 2, SMOOTHED - SMOOTHED // 2
+        before, after = overlap.SMOOTHED // 2, overlap.SMOOTHED - overlap.SMOOTHED // 2
         return first[(ends > row - before) & (ends - view.judged < row + after)]
 
     def whole(self, view: View, errors: np.ndarray) -> np.ndarray:
@@ -139,4 +134,4 @@ class Scorer:
 
 def step(view: View) -> int:
     """Return the rows from one window of a view to the next."""
-    return max(1, min(view.window // _WINDOWS_ACROSS, view.judged))
+    return min(overlap.step(view.window), view.judged)

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 
 from . import overlap
-from .scoring import SMOOTHED
 
 __all__ = ["all_of"]
 
-_BEFORE, _ACROSS = 100, 12  # rows of a moving mean, and windows that cover a row
+_BEFORE = 100  # rows of a moving mean
 _TREES, _MEANS = 100, 20
 _MOST_WINDOWS, _FEWEST_WINDOWS, _MOST_VALUES = 5000, 1000, 5_000_000  # of the training part
 _SECOND_WINDOW = 100
@@ -94,15 +93,13 @@ def _mixed(parts: Sequence[Sequence[np.ndarray]], units: Sequence[float]) -> lis
 def _trace(values: np.ndarray, window: int, detect: Detector, online: bool) -> np.ndarray:
     """Return one number a row, from windows as the model sees them: averaged over those that cover it, or the latest one."""
     rows = len(values)
-    first = overlap.starts(rows, window, max(1, window // _ACROSS), to_end=not online)
+    first = overlap.starts(rows, window, overlap.step(window), to_end=not online)
     if not len(first):
         return np.full(rows, np.nan)
     every = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)
     parts = np.array_split(first, max(1, len(first) * window * values.shape[1] // 4_000_000))
     found = np.concatenate([detect(every[part].reshape(len(part), -1)) for part in parts])
-    if online:
-        return overlap.latest(found, first + window - 1, rows)
-    return overlap.smoothed(overlap.averaged(found, first, window, rows), SMOOTHED)
+    return overlap.by_row(found, first, window, rows, judged=window, online=online)
 
 
 def _drawn(series: Sequence[np.ndarray], window: int) -> np.ndarray:
@@ -118,7 +115,7 @@ def _moving_z(values: np.ndarray, online: bool) -> np.ndarray:
     before = table.rolling(_BEFORE, min_periods=5)
     z = (table - before.mean().shift(1)).abs() / before.std().shift(1).clip(lower=1e-3)
     found = np.nan_to_num(z.mean(axis=1).to_numpy())
-    return found if online else overlap.smoothed(found, SMOOTHED)
+    return found if online else overlap.smoothed(found, overlap.SMOOTHED)
 
 
 def _isolation_forest(windows: np.ndarray, seed: int) -> Detector:
