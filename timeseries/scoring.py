@@ -52,17 +52,15 @@ class Scorer:
             self.units[name] = max(float(np.quantile(found, _COMMON)) if len(found) else 0.0, 1e-6)
         return [self._mean(trace) for trace in traces]
 
-    def score(self, values: np.ndarray, own: int | None = None) -> np.ndarray:
+    def score(self, values: np.ndarray) -> np.ndarray:
         """Return one score a row, (T,): the mean over the views that can say something; NaN where none can.
 
         Parameters
         ----------
         values : ndarray, (T, C)
             Scaled and without gaps.
-        own : int, optional
-            The number of the series where it is one of the training part.
         """
-        return self._mean({name: self.trace(name, values, own) for name in self.units})
+        return self._mean({name: self.trace(name, values) for name in self.units})
 
     def least(self, values: np.ndarray, own: int | None = None) -> np.ndarray:
         """Return one number a row, (T,), by the window that finds it least strange: large at the strange rows alone.
@@ -77,7 +75,10 @@ class Scorer:
         return self._mean(found)
 
     def trace(self, name: str, values: np.ndarray, own: int | None = None) -> np.ndarray:
-        """Return a view's error for each row, (T,); NaN where no window tells."""
+        """Return a view's error for each row, (T,); NaN where no window tells.
+
+        `own` is the number of the series where it is one of the training part.
+        """
         view = self.views[name]
         first, found = self._by_window(view, values, own, to_end=not self.online)
         return overlap.by_row(found, first, view.window, len(values), judged=view.judged, online=self.online)
