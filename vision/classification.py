@@ -274,26 +274,6 @@ class ImageClassifier(ClassifierMixin, Pipeline):
 
         return networks.ClassWeightedLoss(self._class_weights(), self.multilabel_)
 
-    def _class_weights(self) -> np.ndarray:
-        ones = np.ones(len(self.classes_))
-        if self.class_weight is None:
-            return ones
-        if isinstance(self.class_weight, str):
-            checks.choice("class_weight", self.class_weight, ("balanced",))
-            prior = np.clip(self.class_prior_, 1e-12, None)
-            return (1 - prior) / prior if self.multilabel_ else 1 / (len(prior) * prior)
-        if not isinstance(self.class_weight, dict):
-            raise ParameterError(
-                f"class_weight must be None, 'balanced' or a dict of weights, but received {self.class_weight!r}."
-            )
-        known = {str(label): i for i, label in enumerate(self.classes_.tolist())}
-        for label, weight in self.class_weight.items():
-            if str(label) not in known:
-                raise ParameterError(f"class_weight names the class {label!r}.{checks.did_you_mean(label, known)}")
-            checks.number(f"class_weight[{label!r}]", weight, 0)
-            ones[known[str(label)]] = weight
-        return ones
-
     def _augmentation(self) -> Callable[[Any], Any] | None:
         from . import networks
 
