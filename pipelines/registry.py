@@ -12,6 +12,7 @@ TASKS = {
     "anomaly-detection": "timeseries.anomaly:AnomalyDetector",
     "forecasting": "timeseries.forecasting:Forecaster",
     "image-classification": "vision.classification:ImageClassifier",
+    "text-classification": "nlp.classification:TextClassifier",
 }
 
 DEMOS = {

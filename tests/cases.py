@@ -49,6 +49,17 @@ def _marked_sea_temperatures() -> tuple[list[pd.Series], list[np.ndarray]]:
     return series, [((one == one.max()) | (one == one.min())).to_numpy() for one in series]
 
 
+@cache
+def _docstrings() -> tuple[list[str], list[str]]:
+    """Take the first lines of what NumPy and pandas say of their own functions."""
+    texts, labels = [], []
+    for package in (np, pd):
+        lines = [(getattr(package, name).__doc__ or "").strip().partition("\n")[0] for name in sorted(dir(package))]
+        found = [line for line in lines if line.endswith(".")][:40]
+        texts, labels = texts + found, labels + [package.__name__] * len(found)
+    return texts, labels
+
+
 CASES = {
     "anomaly-detection": Case(
         params={"window": 12, "units": 8, "epochs": 1, "batch_size": 8, "verbose": 0},
@@ -76,6 +87,14 @@ CASES = {
         unreadable="no-such-file.png",
         unknown="digit 9",
         unknown_said="sample 1, 'digit 9', was never seen",
+        grid={"epochs": [1, 2]},
+    ),
+    "text-classification": Case(
+        params={"epochs": 2, "batch_size": 16, "verbose": 0},
+        data=_docstrings,
+        unreadable=b"NumPy",
+        unknown="scipy",
+        unknown_said="sample 1, 'scipy', was never seen",
         grid={"epochs": [1, 2]},
     ),
 }

@@ -8,7 +8,7 @@ import numpy as np
 
 __all__ = ["Ahead", "Batches", "gathered", "prefetch"]
 
-_SAMPLES_TOGETHER, _BYTES_TOGETHER = 256, 16 * 2**20  # of inputs that go through a network at once in `infer`
+_BYTES_TOGETHER = 16 * 2**20  # of inputs that go through a network at once in `infer`
 
 
 class Batches:
@@ -31,12 +31,19 @@ class Batches:
     workers : int
         How many batches are worth reading at once: 1 for arrays in memory, more where files are decoded.
 
+    Attributes
+    ----------
+    together : int
+        The most samples that `infer` sends through a network at once, joining batches.
+
     Examples
     --------
     >>> batches = Batches(lambda rows: rows * 10, 3, 2)
     >>> batches[1][0].tolist(), len(batches)
     ([20], 2)
     """
+
+    together: int = 256
 
     def __init__(
         self,
@@ -132,8 +139,8 @@ def prefetch(batches: Batches, share: Sequence[int] | None = None) -> Generator[
         ahead.close()
 
 
-def gathered(batches: Iterable[Any]) -> Iterator[Any]:
-    """Join small batches of inputs, to 256 samples or 16 MB, for `infer`: without gradients to keep there is room.
+def gathered(batches: Iterable[Any], most: int = Batches.together) -> Iterator[Any]:
+    """Join small batches of inputs, to `most` samples or 16 MB, for `infer`: without gradients to keep there is room.
 
     It is up to 1.7 times quicker. Inputs are an array, or a tuple or dict of them; batches of other shapes, such as texts padded
     to another length, are not joined.
@@ -148,7 +155,7 @@ def gathered(batches: Iterable[Any]) -> Iterator[Any]:
     for inputs in batches:
         arrays = _arrays(inputs)
         more, bigger = len(arrays[0]), sum(array.nbytes for array in arrays)
-        if waiting and (samples + more > _SAMPLES_TOGETHER or size + bigger > _BYTES_TOGETHER or not _alike(waiting[0], inputs)):
+        if waiting and (samples + more > most or size + bigger > _BYTES_TOGETHER or not _alike(waiting[0], inputs)):
             yield _joined(waiting)
             waiting, samples, size = [], 0, 0
         waiting.append(inputs)

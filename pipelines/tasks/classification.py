@@ -224,10 +224,14 @@ class ClassifierMixin:
     def _example(self, X: Any, i: int, y: np.ndarray, proba: np.ndarray) -> Example:
         said = int(np.argmax(proba[i]))
         caption = f"sample {i}: {self.classes_[y[i]]} taken for {self.classes_[said]} ({proba[i, said]:.0%} sure)"
-        return Example(caption=caption, image=self._picture(X, i), text=None)
+        return Example(caption=caption, image=self._picture(X, i), text=self._passage(X, i))
 
     def _picture(self, X: Any, i: int) -> bytes | None:
         """Return a PNG of sample `i` where the samples are images."""
+        return None
+
+    def _passage(self, X: Any, i: int) -> str | None:
+        """Return sample `i` where the samples are texts."""
         return None
 
 

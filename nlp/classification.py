@@ -1,0 +1,364 @@
+"""`TextClassifier`: from texts, or pairs of texts, to classes, probabilities and a report."""
+
+import functools
+import math
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_is_fitted
+
+from pipelines import baselines, checks, data
+from pipelines.base import Pipeline
+from pipelines.errors import ParameterError
+from pipelines.progress import Progress, say
+from pipelines.tasks import ClassifierMixin
+
+from . import linear, texts
+from .tokens import LONG_TEXTS, LengthBatches, Tokenizer, Tokens, learn_wordpiece
+
+__all__ = ["TextClassifier"]
+
+ENCODERS = ("bert", "lstm")
+
+_LONGEST = 512  # tokens of a window, whatever the network could take: longer ones cost more than they bring
+_MOST_WINDOWS = 16  # of one text in training
+_WIDTH = 384  # units of the network `lr` is meant for
+
+
+class TextClassifier(ClassifierMixin, Pipeline):
+    """Classify texts with a BERT-like encoder, fine-tuned or trained from scratch, or with an LSTM.
+
+    Parameters
+    ----------
+    encoder : str
+        `"bert"`, or `"lstm"`: word vectors and a bidirectional LSTM, as in textbooks, trained from scratch.
+    weights : str, optional
+        Where a BERT starts from: a local folder of any encoder in the format of transformers (BERT, DistilBERT, RoBERTa,
+        MiniLM, ELECTRA, DeBERTa, ModernBERT, …; weights in safetensors), its name on the Hugging Face hub, or the folder of a
+        saved `TextClassifier`. None trains a small one from scratch, with a vocabulary learned from the training texts.
+    max_length : int or "auto"
+        The most tokens the network sees at once. `"auto"` takes as many as the longest training text has, up to 512 and to
+        what the network can take.
+    long_texts : str
+        What becomes of texts that are longer: `"window"` reads them in windows that overlap by a quarter and averages their
+        scores; `"head+tail"` keeps begin and end; `"truncate"` the begin.
+    freeze : bool
+        True leaves the pretrained encoder as it is: it computes a vector of each text once, and a logistic regression learns
+        from these. Needs `weights`.
+    class_weight : "balanced" or dict, optional
+        Weight of each class in the loss.
+    epochs : int, optional
+        The most epochs; training stops earlier when the validation loss no longer falls. None takes as many as the number of
+        texts calls for.
+    batch_size : int
+        Texts a step.
+    lr : float
+        Highest learning rate of a pretrained encoder with 384 units a token; wider ones get less, in proportion, layers further
+        down less and less, and a network from scratch five times as much.
+    seed : int
+        Of everything random; the same seed gives the same model on a CPU.
+    device : str
+        `"auto"`, `"cpu"`, `"gpu"` or `"gpu:1"`.
+    verbose : int
+        0 writes nothing.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        The labels, sorted.
+    max_length_, pairs_ : int, bool
+        The most tokens of a window; whether samples are pairs of texts.
+    config_, tokenizer_ : dict, ndarray
+        The encoder's configuration, and its tokenizer as the bytes of a `tokenizer.json`.
+    model_ : torch.nn.Module
+        Parts `encoder` (tokens to vectors) and `head` (their mean to class scores).
+    history_ : list of dict
+        One record an epoch.
+
+    Notes
+    -----
+    Samples are texts, or pairs of texts (tuples, an array or a DataFrame with two columns). Labels are text, whole numbers or
+    booleans; a 2-D 0/1 indicator or a list of label sets means several labels a text. Batches hold texts of like length, and
+    training runs in bfloat16 where a measurement at the start shows that this machine is quicker in it; predictions are always
+    computed in single precision.
+
+    References
+    ----------
+    .. [1] Devlin, Chang, Lee, Toutanova (2019), "BERT: Pre-training of Deep Bidirectional Transformers for Language
+       Understanding", arXiv:1810.04805.
+
+    Examples
+    --------
+    >>> texts = ["what a good film", "good music", "a bad film", "bad music, bad film"] * 8
+    >>> labels = ["praise", "praise", "blame", "blame"] * 8
+    >>> model = TextClassifier(epochs=8, verbose=0).fit(texts, labels)
+    >>> model.predict(["a good one", "a bad one"])
+    array(['praise', 'blame'], dtype='<U6')
+    """
+
+    task: ClassVar[str] = "text-classification"
+    engine: ClassVar[str] = "torch"
+    reader: ClassVar[str] = "texts"
+
+    def __init__(
+        self,
+        *,
+        encoder: str = "bert",
+        weights: str | None = None,
+        max_length: int | str = "auto",
+        long_texts: str = "window",
+        freeze: bool = False,
+        class_weight: str | dict[str, float] | None = None,
+        epochs: int | None = None,
+        batch_size: int = 32,
+        lr: float = 2e-4,
+        seed: int = 0,
+        device: str = "auto",
+        verbose: int = 1,
+    ) -> None:
+        self.encoder = encoder
+        self.weights = weights
+        self.max_length = max_length
+        self.long_texts = long_texts
+        self.freeze = freeze
+        self.class_weight = class_weight
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.seed = seed
+        self.device = device
+        self.verbose = verbose
+
+    def embed(self, X: Any) -> np.ndarray:
+        """Return the vectors the last layer sees, the mean over a text's tokens.
+
+        Parameters
+        ----------
+        X : sequence
+            Texts.
+
+        Returns
+        -------
+        ndarray, (n, d)
+            One vector a text.
+        """
+        check_is_fitted(self, "model_")
+        return self._vectors(self._inspect(checks.samples(X)[0]))
+
+    # ---------------------------------------------------------------- the three a pipeline supplies
+    def _build(self) -> Any:
+        from . import networks
+
+        return networks.build(self.config_, len(self.classes_))
+
+    def _batches(self, X: Any, y: np.ndarray | None = None, *, train: bool = False) -> LengthBatches:
+        tokens = self._tokenizer.encode(X)
+        if train:
+            tokens = tokens.at_most(_MOST_WINDOWS)
+        targets = None if y is None else _Targets(y, tokens)
+        return LengthBatches(tokens, self.batch_size, targets=targets, seed=self.seed if train else None)
+
+    # ---------------------------------------------------------------- reading
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer(self.tokenizer_.tobytes().decode("utf-8"), self.max_length_, self.long_texts, self.pad_)
+
+    def _check(self) -> None:
+        super()._check()
+        checks.choice("encoder", self.encoder, ENCODERS)
+        checks.choice("long_texts", self.long_texts, LONG_TEXTS)
+        checks.choice("freeze", self.freeze, (True, False))
+        if isinstance(self.max_length, str):
+            checks.choice("max_length", self.max_length, ("auto",))
+        else:
+            checks.number("max_length", self.max_length, 8, integer=True)
+        if self.encoder == "lstm" and self.weights is not None:
+            raise ParameterError(f"encoder='lstm' is trained from scratch. Leave weights={self.weights!r} out.")
+        if self.freeze and self.weights is None:
+            raise ParameterError("freeze=True would learn from random vectors. Give weights, or leave freeze=False.")
+
+    def _inspect(self, X: Any, *, train: bool = False) -> Any:
+        if not train:
+            return texts.read(X, pairs=self.pairs_)
+        found = texts.read(X)
+        self.pairs_: bool = not isinstance(found[0], str)
+        empty = sum(not text.strip() for text in texts.joined(found))
+        if empty:
+            self._note(f"{empty} of {len(found)} texts are empty or blank.")
+        return found
+
+    def _hold_out(self, X: Any, y: Any, valid: Any) -> tuple[Any, np.ndarray, Any]:
+        X, y, valid = super()._hold_out(X, y, valid)
+        if valid is None:
+            return X, y, None
+        copies = data.duplicated(valid[0], X)
+        if copies.any():
+            self._note(f"{copies.sum()} of {len(copies)} validation texts are also in the training part; they were left out.")
+            rest = np.flatnonzero(~copies)
+            valid = (_safe_indexing(valid[0], rest), valid[1][rest]) if len(rest) else None
+        return X, y, valid
+
+    def _learn(self, X: Any, y: np.ndarray) -> None:
+        super()._learn(X, y)
+        if self.weights is None:
+            self._learn_small(X)
+        else:
+            from . import weights
+
+            self._source = weights.source(self.weights)
+            self.config_ = self._source.config()
+            stored, self.pad_, self.longest_ = self._source.tokenizer()
+            self.tokenizer_ = np.frombuffer(stored.encode("utf-8"), dtype=np.uint8)
+        self.max_length_ = self._learned_length(X)
+
+    def _learn_small(self, X: Any) -> None:
+        """Learn a vocabulary, and choose the sizes of a network from scratch."""
+        stored = learn_wordpiece([part for text in X for part in ((text,) if isinstance(text, str) else text)], size=8000)
+        self.tokenizer_, self.pad_, self.longest_ = np.frombuffer(stored.encode("utf-8"), dtype=np.uint8), 0, _LONGEST
+        vocabulary = Tokenizer(stored, _LONGEST).size
+        if self.encoder == "lstm":
+            self.config_ = {"model_type": "bi-lstm", "vocab_size": vocabulary, "hidden_size": 128, "dropout": 0.3}
+            return
+        self.config_ = {
+            "model_type": "bert",
+            "vocab_size": vocabulary,
+            "hidden_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 512,
+            "max_position_embeddings": _LONGEST,
+            "hidden_dropout_prob": 0.2,
+        }
+
+    def _learned_length(self, X: Any) -> int:
+        from . import networks
+
+        most = min(self.longest_, networks.positions(self.config_) or self.longest_)
+        if isinstance(self.max_length, int):
+            if self.max_length > most:
+                raise ParameterError(f"max_length={self.max_length} is more than the {most} tokens this encoder can take.")
+            return self.max_length
+        rows = np.random.default_rng(self.seed).permutation(len(X))[:5000]
+        longest = int(Tokenizer(self.tokenizer_.tobytes().decode("utf-8"), 1 << 20).encode([X[i] for i in rows]).lengths.max())
+        return min(most, _LONGEST, max(16, -(-longest // 8) * 8))
+
+    # ---------------------------------------------------------------- training
+    def _train(self, X: Any, y: np.ndarray, valid: Any, resume: Path | None) -> list[dict[str, Any]]:
+        say(f"training on {len(X)} texts of up to {self.max_length_} tokens, {self.device_.name}", self.verbose)
+        self._fit_baseline(X, y)
+        self._load_encoder()
+        history = self._fit_head(X, y, valid) if self.freeze else self._fine_tune(X, y, valid, resume)
+        if valid is not None:
+            self._calibrate(valid)
+        return history
+
+    def _load_encoder(self) -> None:
+        if self.weights is not None:
+            self.model_.encoder.model.load_state_dict(self._source.model().state_dict(), strict=False)
+
+    def _fine_tune(self, X: Any, y: np.ndarray, valid: Any, resume: Path | None) -> list[dict[str, Any]]:
+        from . import networks
+
+        batches = self._batches(X, y, train=True)
+        self._note_long(batches.tokens)
+        valid_set = None if valid is None else self._batches(*valid)
+        epochs = self.epochs or min(20, max(3, math.ceil(800 / len(batches))))
+        lr = self.lr * (_WIDTH / self.config_["hidden_size"] if self.weights else 5)
+        with Progress(epochs, len(batches), verbose=self.verbose) as progress:
+            return self._engine.train(
+                self.model_,
+                batches,
+                valid=valid_set,
+                judge=functools.partial(self._judge_windows, valid_set, valid),
+                loss=networks.ClassWeightedLoss(self._class_weights(), self.multilabel_),
+                epochs=epochs,
+                lr=lr,
+                device=self.device_,
+                on_epoch=progress.epoch,
+                on_step=progress.step if progress.live else None,
+                weight_decay=0.01,
+                patience=max(3, epochs // 3),
+                precision=self._precision(),
+                seed=self.seed,
+                resume=None if resume is None else resume / "training.npz",
+                fingerprint="" if resume is None else self._fingerprint((X, y), *([] if valid is None else [valid])),
+                parameters=networks.layerwise(self.model_, lr, 0.9) if self.weights else None,
+            )
+
+    def _judge_windows(self, batches: Any, valid: Any, outputs: np.ndarray, _: Any) -> dict[str, float]:
+        return self._judge(batches.in_order(outputs), valid[1])
+
+    def _precision(self) -> str:
+        """Narrow networks spend their time elsewhere than in products of matrices."""
+        wide = self.config_["hidden_size"] >= 256
+        return self._engine.quickest_precision(self.device_.kind) if wide else "full"
+
+    def _fit_head(self, X: Any, y: np.ndarray, valid: Any) -> list[dict[str, Any]]:
+        """Fit a logistic regression on the vectors of the encoder as it is, and put it into the last layer."""
+        torch, started = self._engine.torch, time.perf_counter()
+        vectors = self._vectors(X)
+        mean, scale = vectors.mean(0), np.maximum(vectors.std(0), 1e-6)
+        coef, intercept = baselines.fit_linear((vectors - mean) / scale, y, len(self.classes_))
+        coef = coef / scale
+        with torch.no_grad():
+            self.model_.head.weight.copy_(torch.as_tensor(coef))
+            self.model_.head.bias.copy_(torch.as_tensor(intercept - coef @ mean))
+        figures = {} if valid is None else self._judge(self._infer(valid[0]), valid[1])
+        record = {"epoch": 1, **figures, "seconds": round(time.perf_counter() - started, 3)}
+        Progress(1, 1, verbose=self.verbose).epoch(record)
+        return [record]
+
+    def _note_long(self, tokens: Tokens) -> None:
+        if tokens.long:
+            done = {"window": "were read in windows", "head+tail": "lost their middle", "truncate": "lost their end"}
+            self._note(
+                f"{tokens.long} of {tokens.n} training texts are longer than {self.max_length_} tokens and "
+                f"{done[self.long_texts]} (long_texts={self.long_texts!r})."
+            )
+
+    def _fingerprint(self, *parts: tuple[Any, np.ndarray]) -> str:
+        """Identify parameters, texts and labels, so that a checkpoint is never continued with others."""
+        digest = self._digest([self.classes_.tolist(), self.config_, self.max_length_])
+        for X, y in parts:
+            digest.update(b"".join(data.fingerprints(X)) + y.tobytes())
+        return digest.hexdigest()
+
+    # ---------------------------------------------------------------- outputs
+    def _infer(self, X: Any) -> np.ndarray:
+        return self._computed(self.model_, X)
+
+    def _vectors(self, X: Any) -> np.ndarray:
+        from . import networks
+
+        return self._computed(networks.Vectors(self.model_), X)
+
+    def _computed(self, network: Any, X: Any) -> np.ndarray:
+        batches = self._batches(X)
+        return batches.in_order(self._engine.infer(network, batches, device=self.device_))
+
+    # ---------------------------------------------------------------- baseline and report
+    def _fit_baseline(self, X: Any, y: np.ndarray) -> None:
+        self.baseline_terms_, found = linear.fit(texts.joined(X), y, len(self.classes_), self.seed)
+        self.baseline_idf_, self.baseline_coef_, self.baseline_intercept_ = found["idf"], found["coef"], found["intercept"]
+
+    def _baselines(self, X: Any) -> dict[str, np.ndarray]:
+        arrays = {"idf": self.baseline_idf_, "coef": self.baseline_coef_, "intercept": self.baseline_intercept_}
+        said = linear.scores(texts.joined(self._inspect(X)), self.baseline_terms_, arrays)
+        return {**super()._baselines(X), "TF-IDF + logistic regression": self._proba(said)}
+
+    def _passage(self, X: Any, i: int) -> str | None:
+        return texts.joined(self._inspect(_safe_indexing(X, [i])))[0]
+
+
+class _Targets:
+    """The label of each window, that of its text, and the window's share in the loss: texts count alike, however long."""
+
+    def __init__(self, y: np.ndarray, tokens: Tokens) -> None:
+        self.y = y[tokens.owners]
+        self.shares = (len(tokens) / tokens.n / tokens.counts[tokens.owners]).astype(np.float32)
+
+    def __getitem__(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.y[windows], self.shares[windows]

@@ -1,0 +1,159 @@
+"""From tokens to scores: an encoder, its outputs averaged over the tokens, and a linear layer."""
+
+from typing import Any
+
+import numpy as np
+
+from pipelines.engines import load_framework
+
+from . import weights
+
+torch: Any = load_framework("torch", extra="nlp")
+nn: Any = torch.nn
+
+__all__ = ["BiLSTM", "ClassWeightedLoss", "TextNetwork", "Vectors", "build", "layerwise"]
+
+
+class TextNetwork(nn.Module):
+    """Scores of texts, or rather of windows of them.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From `ids` and `mask` (n, length), and `second` for pairs, to vectors (n, length, units).
+    units, classes : int
+        Width of the vectors; number of scores.
+    dropout : float
+        Before the last layer.
+    """
+
+    def __init__(self, encoder: Any, units: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(units, classes)
+
+    def forward(self, inputs: dict[str, Any]) -> Any:
+        """Return scores (n, classes)."""
+        return self.head(self.dropout(self.vectors(inputs)))
+
+    def vectors(self, inputs: dict[str, Any]) -> Any:
+        """Return the mean of the vectors of each window's tokens (n, units)."""
+        states = self.encoder(**inputs)
+        mask = inputs["mask"].to(states.dtype).unsqueeze(-1)
+        return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+
+class Vectors(nn.Module):
+    """The part of a `TextNetwork` before its last layer."""
+
+    def __init__(self, network: TextNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: dict[str, Any]) -> Any:
+        """Return vectors (n, units)."""
+        return self.network.vectors(inputs)
+
+
+class Pretrained(nn.Module):
+    """An encoder of the transformers library behind the names used here."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        if getattr(model, "pooler", None) is not None:
+            model.pooler = None  # not used here
+        self.model = model
+        self.pairs = getattr(model.config, "type_vocab_size", 0) > 1  # RoBERTa tells the texts of a pair by marks alone
+
+    def forward(self, ids: Any, mask: Any, second: Any = None) -> Any:
+        """Return the last layer's vectors (n, length, units)."""
+        more = {"token_type_ids": second} if second is not None and self.pairs else {}
+        return self.model(input_ids=ids, attention_mask=mask, **more).last_hidden_state
+
+
+class BiLSTM(nn.Module):
+    """The textbook's encoder: word vectors, then an LSTM in both directions.
+
+    Parameters
+    ----------
+    vocabulary, units : int
+        Number of tokens; width of the word vectors and, of both directions together, of the outputs.
+    dropout : float
+        Of the word vectors.
+
+    References
+    ----------
+    .. [1] Graves, Schmidhuber (2005), "Framewise phoneme classification with bidirectional LSTM", Neural Networks 18.
+    """
+
+    def __init__(self, vocabulary: int, units: int, dropout: float) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary, units, padding_idx=0)
+        self.dropout = nn.Dropout(dropout)
+        self.rnn = nn.LSTM(units, units // 2, batch_first=True, bidirectional=True)
+
+    def forward(self, ids: Any, mask: Any, second: Any = None) -> Any:
+        """Return the outputs of both directions (n, length, units)."""
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.dropout(self.embed(ids)), mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
+        )
+        states, _ = nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=ids.shape[1])
+        return states
+
+
+class ClassWeightedLoss:
+    """Cross-entropy of scores, each class (multi-label: each present label) and each window counting by its weight."""
+
+    def __init__(self, class_weights: np.ndarray, multilabel: bool) -> None:
+        self.weights, self.multilabel = torch.as_tensor(class_weights, dtype=torch.float32), multilabel
+
+    def __call__(self, scores: Any, targets: tuple[Any, Any]) -> Any:
+        """Return the mean loss of labels and weights of windows."""
+        y, shares = targets
+        weights = self.weights.to(scores.device)
+        if self.multilabel:
+            each = nn.functional.binary_cross_entropy_with_logits(scores.float(), y, reduction="none")
+            losses = (each * (1 + y * (weights - 1))).mean(1)
+        else:
+            losses = nn.functional.cross_entropy(scores.float(), y, reduction="none") * weights[y]
+        return (losses * shares).mean()
+
+
+def build(config: dict[str, Any], classes: int) -> TextNetwork:
+    """Make the network from the configuration of its encoder, with random weights."""
+    if config["model_type"] == "bi-lstm":
+        encoder = BiLSTM(config["vocab_size"], config["hidden_size"], config["dropout"])
+        return TextNetwork(encoder, config["hidden_size"], classes, config["dropout"])
+    model = weights.configured(config)
+    return TextNetwork(Pretrained(model), model.config.hidden_size, classes, dropout=0.1)
+
+
+def positions(config: dict[str, Any]) -> int | None:
+    """Return how many tokens a window can have in the network of a configuration; None for any number."""
+    most = config.get("max_position_embeddings")
+    if config["model_type"] == "bi-lstm" or not most or most < 1:
+        return None
+    with torch.device("meta"):  # no weights are made
+        table = getattr(getattr(weights.configured(config), "embeddings", None), "position_embeddings", None)
+    before = getattr(table, "padding_idx", None)  # RoBERTa counts from behind the token that fills up
+    return int(most) if before is None else int(most) - before - 1
+
+
+def layerwise(network: TextNetwork, lr: float, decay: float) -> list[dict[str, Any]]:
+    """Return parameter groups for AdamW: the last layer learns at `lr`, each one below at `decay` of the one above.
+
+    References
+    ----------
+    .. [1] Howard, Ruder (2018), "Universal Language Model Fine-tuning for Text Classification", arXiv:1801.06146.
+    """
+    model = network.encoder.model
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == model.config.num_hidden_layers]
+    layers = list(stacks[0]) if stacks else []  # an encoder whose layers share their weights has none: all learn alike
+    groups: list[dict[str, Any]] = [{"params": list(network.head.parameters()), "lr": lr}]
+    seen = {id(parameter) for parameter in network.head.parameters()}
+    for above, layer in enumerate(reversed(layers)):
+        groups.append({"params": list(layer.parameters()), "lr": lr * decay**above})
+        seen |= {id(parameter) for parameter in layer.parameters()}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in seen]
+    return [*groups, {"params": rest, "lr": lr * decay ** len(layers)}]
