@@ -51,7 +51,7 @@ def joined(texts: Sequence[Text]) -> list[str]:
     Examples
     --------
     >>> joined([("a", "b"), "c"])
-    ['a\\nb', 'c']
+    ['a\nb', 'c']
     """
     return [text if isinstance(text, str) else "\n".join(text) for text in texts]
 
@@ -61,7 +61,7 @@ def plain(text: str) -> str:
 
     Examples
     --------
-    >>> plain("a\\ud800b")
+    >>> plain("a\ud800b")
     'a?b'
     """
     return text.encode("utf-8", "replace").decode("utf-8")

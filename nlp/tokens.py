@@ -264,7 +264,7 @@ class LengthBatches(data.Batches):
         pools = np.split(self.order, range(_POOL * size, self.n, _POOL * size))
         order = np.concatenate([pool[np.argsort(self.tokens.lengths[pool], kind="stable")] for pool in pools])
         whole = len(order) // size * size  # a smaller batch stays the last one
-        start = rng.integers(0, self.n - whole + 1)  # which windows it has changes, or it would always be the longest
+        start = rng.integers(0, whole + 1)  # which windows it has changes, or it would always be the longest
         rest = order[start : start + self.n - whole]
         order = np.delete(order, np.s_[start : start + len(rest)]).reshape(-1, size)
         self.order = np.concatenate([rng.permutation(order).ravel(), rest])
