@@ -266,7 +266,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
         self._note_long(batches.tokens)
         valid_set = None if valid is None else self._batches(*valid)
         epochs = self.epochs or min(20, max(3, math.ceil(800 / len(batches))))
-        lr = self.lr * (_WIDTH / self.config_["hidden_size"] if self.weights else 5)
+        lr = self.lr * (_WIDTH / self.model_.head.in_features if self.weights else 5)
         with Progress(epochs, len(batches), verbose=self.verbose) as progress:
             return self._engine.train(
                 self.model_,
@@ -293,7 +293,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
 
     def _precision(self) -> str:
         """Narrow networks spend their time elsewhere than in products of matrices."""
-        wide = self.config_["hidden_size"] >= 256
+        wide = self.model_.head.in_features >= 256
         return self._engine.quickest_precision(self.device_.kind) if wide else "full"
 
     def _fit_head(self, X: Any, y: np.ndarray, valid: Any) -> list[dict[str, Any]]:
