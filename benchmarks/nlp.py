@@ -77,7 +77,7 @@ def _accuracy(name: str, seeds: tuple[int, ...] = SEEDS, **params: Any) -> dict[
     for seed in seeds:
         model = TextClassifier(**{"seed": seed, "verbose": 0, **params}).fit(*train, valid=dev)
         report = model.evaluate(*test)
-        rows = report.tables["baselines"].set_index("model")
+        rows = report.tables["baselines"]
         found.append(
             {
                 "accuracy": round(report.metrics["accuracy"], 4),

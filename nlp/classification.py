@@ -3,6 +3,7 @@
 import functools
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from pipelines import baselines, checks, data
 from pipelines.base import Pipeline
 from pipelines.errors import ParameterError
 from pipelines.progress import Progress, say
+from pipelines.report import Report
 from pipelines.tasks import ClassifierMixin
 
 from . import linear, texts
@@ -263,7 +265,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
         from . import networks
 
         batches = self._batches(X, y, train=True)
-        self._note_long(batches.tokens)
+        self.notes_ += self._long(batches.tokens, "training texts")
         valid_set = None if valid is None else self._batches(*valid)
         epochs = self.epochs or min(20, max(3, math.ceil(800 / len(batches))))
         lr = self.lr * (_WIDTH / self.model_.head.in_features if self.weights else 5)
@@ -311,13 +313,11 @@ class TextClassifier(ClassifierMixin, Pipeline):
         Progress(1, 1, verbose=self.verbose).epoch(record)
         return [record]
 
-    def _note_long(self, tokens: Tokens) -> None:
-        if tokens.long:
-            done = {"window": "were read in windows", "head+tail": "lost their middle", "truncate": "lost their end"}
-            self._note(
-                f"{tokens.long} of {tokens.n} training texts are longer than {self.max_length_} tokens and "
-                f"{done[self.long_texts]} (long_texts={self.long_texts!r})."
-            )
+    def _long(self, tokens: Tokens, what: str) -> list[str]:
+        """Say how many texts were longer than the limit, and what became of them."""
+        done = {"window": "were read in windows", "head+tail": "lost their middle", "truncate": "lost their end"}
+        said = f"longer than {self.max_length_} tokens and {done[self.long_texts]} (long_texts={self.long_texts!r})."
+        return [f"{tokens.long} of {tokens.n} {what} are {said}"] if tokens.long else []
 
     def _fingerprint(self, *parts: tuple[Any, np.ndarray]) -> str:
         """Identify parameters, texts and labels, so that a checkpoint is never continued with others."""
@@ -348,6 +348,11 @@ class TextClassifier(ClassifierMixin, Pipeline):
         arrays = {"idf": self.baseline_idf_, "coef": self.baseline_coef_, "intercept": self.baseline_intercept_}
         said = linear.scores(texts.joined(self._inspect(X)), self.baseline_terms_, arrays)
         return {**super()._baselines(X), "TF-IDF + logistic regression": self._proba(said)}
+
+    def _report(self, X: Any, y: Any, outputs: np.ndarray, groups: Any, context: dict[str, Any]) -> Report:
+        report = super()._report(X, y, outputs, groups, context)
+        long = self._long(self._tokenizer.encode(self._inspect(X)), "texts")
+        return replace(report, notes=(*report.notes, *long))
 
     def _passage(self, X: Any, i: int) -> str | None:
         return texts.joined(self._inspect(_safe_indexing(X, [i])))[0]

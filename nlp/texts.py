@@ -39,10 +39,11 @@ def read(X: Any, *, pairs: bool | None = None) -> list[Text]:
     >>> read([("Is it late?", "It is noon.")])
     [('Is it late?', 'It is noon.')]
     """
-    rows = _rows(X)
+    rows, others = _rows(X), "training had pairs" if pairs else "training had single texts"
     if pairs is None:
         pairs = not isinstance(rows[0], str) and _is_pair(rows[0])
-    return [_pair(row, i) if pairs else _text(row, i) for i, row in enumerate(rows)]
+        others = "sample 0 is a pair" if pairs else "sample 0 is a single text"
+    return [_pair(row, i, others) if pairs else _text(row, i, others) for i, row in enumerate(rows)]
 
 
 def joined(texts: Sequence[Text]) -> list[str]:
@@ -81,18 +82,18 @@ def _is_pair(row: Any) -> bool:
     return isinstance(row, (tuple, list, np.ndarray)) and len(row) == 2
 
 
-def _text(row: Any, i: int) -> str:
+def _text(row: Any, i: int, others: str) -> str:
     if isinstance(row, str):
         return str(row)  # numpy.str_ is one too
     if _is_pair(row) and all(isinstance(part, str) for part in row):
-        raise DataError(f"Sample {i} is a pair of texts, but the others are single texts. Write it as one text.")
+        raise DataError(f"Sample {i} is a pair of texts, but {others}. Write it as one text.")
     raise DataError(f"Sample {i} is {_described(row)}. {_FORMS}. Drop the sample, or turn it into a text.")
 
 
-def _pair(row: Any, i: int) -> tuple[str, str]:
+def _pair(row: Any, i: int, others: str) -> tuple[str, str]:
     if not _is_pair(row):
         what = "a single text" if isinstance(row, str) else _described(row)
-        raise DataError(f"Sample {i} is {what}, but the others are pairs of texts. Give it two texts.")
+        raise DataError(f"Sample {i} is {what}, but {others}. Give it two texts.")
     for place, part in zip(("first", "second"), row, strict=True):
         if not isinstance(part, str):
             raise DataError(f"The {place} text of sample {i} is {_described(part)}. Expected a text (str).")

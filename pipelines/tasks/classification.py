@@ -145,9 +145,19 @@ class ClassifierMixin:
     def _learn(self, X: Any, y: np.ndarray) -> None:
         counts = y.sum(axis=0) if self.multilabel_ else np.bincount(y, minlength=len(self.classes_))
         self.class_prior_ = counts / len(y)
+        self._note_imbalance(counts)
         self.temperature_ = 1.0
         if self.multilabel_:
             self.threshold_ = np.full(len(self.classes_), 0.5)
+
+    def _note_imbalance(self, counts: np.ndarray) -> None:
+        most, least = int(np.argmax(counts)), int(np.argmin(counts))
+        if self.multilabel_ or self.class_weight is not None or counts[most] < 3 * counts[least]:  # type: ignore[attr-defined]
+            return
+        self._note(
+            f"Classes are uneven: {self.classes_[most].item()!r} has {counts[most]} samples to learn from, "
+            f"{self.classes_[least].item()!r} has {counts[least]}. class_weight='balanced' makes them count alike."
+        )
 
     def _judge(self, outputs: np.ndarray, y: np.ndarray) -> dict[str, float]:
         """Measure validation outputs as they will be used, with the temperature fitted."""

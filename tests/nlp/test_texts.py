@@ -30,9 +30,9 @@ def test_bytes_come_with_the_cure():
 
 
 def test_pairs_and_single_texts_are_not_mixed():
-    with pytest.raises(DataError, match="Sample 1 is a pair of texts, but the others are single"):
+    with pytest.raises(DataError, match="Sample 1 is a pair of texts, but sample 0 is a single text texts"):
         texts.read(["a", ("b", "c")])
-    with pytest.raises(DataError, match="Sample 1 is a single text, but the others are pairs"):
+    with pytest.raises(DataError, match="Sample 1 is a single text, but sample 0 is a pair"):
         texts.read([("b", "c"), "a"])
     with pytest.raises(DataError, match="The second text of sample 1 is missing"):
         texts.read([("b", "c"), ("d", None)])

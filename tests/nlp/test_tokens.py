@@ -1,14 +1,17 @@
+import itertools
+import string
+
 import numpy as np
 import pytest
 
 from nlp.tokens import LengthBatches, Tokenizer, learn_wordpiece
 
-WORDS = "a b c d e f g h i j k l m n o p q r s t u v w x y z".split()
+WORDS = list(string.ascii_lowercase)
 STORED = learn_wordpiece([" ".join(WORDS), *map(str, range(100))] * 3, 200)
 
 
 def shown(tokenizer, tokens):
-    return [tokenizer._library.decode(tokens.ids[a:b]) for a, b in zip(tokens.starts, tokens.starts[1:], strict=False)]
+    return [tokenizer._library.decode(tokens.ids[a:b]) for a, b in itertools.pairwise(tokens.starts)]
 
 
 def test_a_learned_vocabulary_is_the_same_every_time():
@@ -27,7 +30,7 @@ def test_windows_overlap_by_a_quarter_and_cover_the_text():
     windows = [text.split() for text in shown(tokenizer, tokens)[:-1]]
     assert tokens.long == 1
     assert set().union(*map(set, windows)) == set(WORDS)
-    for one, other in zip(windows, windows[1:], strict=False):
+    for one, other in itertools.pairwise(windows):
         assert 0 < len(set(one) & set(other)) <= 2
 
 
