@@ -30,7 +30,7 @@ def test_bytes_come_with_the_cure():
 
 
 def test_pairs_and_single_texts_are_not_mixed():
-    with pytest.raises(DataError, match="Sample 1 is a pair of texts, but sample 0 is a single text texts"):
+    with pytest.raises(DataError, match="Sample 1 is a pair of texts, but sample 0 is a single text"):
         texts.read(["a", ("b", "c")])
     with pytest.raises(DataError, match="Sample 1 is a single text, but sample 0 is a pair"):
         texts.read([("b", "c"), "a"])
