@@ -2,10 +2,11 @@
 
 import functools
 import math
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.utils import _safe_indexing
@@ -17,9 +18,15 @@ from pipelines.errors import ParameterError
 from pipelines.progress import Progress, say
 from pipelines.report import Report
 from pipelines.tasks import ClassifierMixin
+from pipelines.tasks.classification import is_multilabel
 
 from . import linear, texts
-from .tokens import LONG_TEXTS, LengthBatches, Tokenizer, Tokens, learn_wordpiece
+from .tokens import LONG_TEXTS, LengthBatches, Tokenizer, Tokens, learn_words
+from .word_vectors import word_vectors
+
+if TYPE_CHECKING:
+    from .explanation import Explanations
+    from .export import Exported
 
 __all__ = ["TextClassifier"]
 
@@ -28,6 +35,9 @@ ENCODERS = ("bert", "lstm")
 _LONGEST = 512  # tokens of a window, whatever the network could take: longer ones cost more than they bring
 _MOST_WINDOWS = 16  # of one text in training
 _WIDTH = 384  # units of the network `lr` is meant for
+_VOCABULARY = 20_000  # the most words of a network from scratch
+_FEW, _FEW_A_CLASS = 150, 16  # texts: fewer call for the other way to learn
+_FEW_TOGETHER, _FEW_STEPS = 16, 12  # texts a step, steps an epoch, when there are so few
 
 
 class TextClassifier(ClassifierMixin, Pipeline):
@@ -40,7 +50,8 @@ class TextClassifier(ClassifierMixin, Pipeline):
     weights : str, optional
         Where a BERT starts from: a local folder of any encoder in the format of transformers (BERT, DistilBERT, RoBERTa,
         MiniLM, ELECTRA, DeBERTa, ModernBERT, …; weights in safetensors), its name on the Hugging Face hub, or the folder of a
-        saved `TextClassifier`. None trains a small one from scratch, with a vocabulary learned from the training texts.
+        saved `TextClassifier`. None trains a small one from scratch: one layer on the words that the training texts have at
+        least twice, whose vectors begin as those of a factorised count of neighbours.
     max_length : int or "auto"
         The most tokens the network sees at once. `"auto"` takes as many as the longest training text has, up to 512 and to
         what the network can take.
@@ -50,6 +61,10 @@ class TextClassifier(ClassifierMixin, Pipeline):
     freeze : bool
         True leaves the pretrained encoder as it is: it computes a vector of each text once, and a logistic regression learns
         from these. Needs `weights`.
+    few_shot : bool or "auto"
+        True is for a handful of texts a class: the pretrained encoder learns for some steps which texts belong together, and a
+        logistic regression that begins at the classes' names, where they have names, does the rest. All texts are learned from,
+        none is held out. `"auto"` does so below 150 texts in all or 16 a class. Needs `weights`.
     class_weight : "balanced" or dict, optional
         Weight of each class in the loss.
     epochs : int, optional
@@ -59,7 +74,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
         Texts a step.
     lr : float
         Highest learning rate of a pretrained encoder with 384 units a token; wider ones get less, in proportion, layers further
-        down less and less, and a network from scratch five times as much.
+        down less and less; a small BERT from scratch five times, an LSTM ten times as much.
     seed : int
         Of everything random; the same seed gives the same model on a CPU.
     device : str
@@ -71,12 +86,12 @@ class TextClassifier(ClassifierMixin, Pipeline):
     ----------
     classes_ : ndarray
         The labels, sorted.
-    max_length_, pairs_ : int, bool
-        The most tokens of a window; whether samples are pairs of texts.
-    config_, tokenizer_ : dict, ndarray
-        The encoder's configuration, and its tokenizer as the bytes of a `tokenizer.json`.
+    max_length_, pairs_, few_shot_ : int, bool, bool
+        The most tokens of a window; whether samples are pairs of texts; whether they were taken for a handful.
+    config_, head_, tokenizer_ : dict, dict, ndarray
+        Configuration of the encoder and of what follows it; the tokenizer as the bytes of a `tokenizer.json`.
     model_ : torch.nn.Module
-        Parts `encoder` (tokens to vectors) and `head` (their mean to class scores).
+        Parts `encoder` (tokens to vectors) and `head` (their mean, from scratch their maximum, too, to class scores).
     history_ : list of dict
         One record an epoch.
 
@@ -94,10 +109,11 @@ class TextClassifier(ClassifierMixin, Pipeline):
 
     Examples
     --------
-    >>> texts = ["what a good film", "good music", "a bad film", "bad music, bad film"] * 8
-    >>> labels = ["praise", "praise", "blame", "blame"] * 8
-    >>> model = TextClassifier(epochs=8, verbose=0).fit(texts, labels)
-    >>> model.predict(["a good one", "a bad one"])
+    >>> things = ["film", "music", "book", "play", "food", "room", "wine", "show", "game", "car", "phone", "trip"]
+    >>> texts = [f"a {word} {thing}" for thing in things for word in ("good", "bad")]
+    >>> labels = ["praise", "blame"] * len(things)
+    >>> model = TextClassifier(verbose=0).fit(texts, labels)
+    >>> model.predict(["a good song", "a bad one"])
     array(['praise', 'blame'], dtype='<U6')
     """
 
@@ -113,10 +129,11 @@ class TextClassifier(ClassifierMixin, Pipeline):
         max_length: int | str = "auto",
         long_texts: str = "window",
         freeze: bool = False,
+        few_shot: bool | str = "auto",
         class_weight: str | dict[str, float] | None = None,
         epochs: int | None = None,
         batch_size: int = 32,
-        lr: float = 2e-4,
+        lr: float = 1e-4,
         seed: int = 0,
         device: str = "auto",
         verbose: int = 1,
@@ -126,6 +143,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
         self.max_length = max_length
         self.long_texts = long_texts
         self.freeze = freeze
+        self.few_shot = few_shot
         self.class_weight = class_weight
         self.epochs = epochs
         self.batch_size = batch_size
@@ -150,11 +168,63 @@ class TextClassifier(ClassifierMixin, Pipeline):
         check_is_fitted(self, "model_")
         return self._vectors(self._inspect(checks.samples(X)[0]))
 
+    def explain(self, X: Any, target: Any = None) -> "Explanations":
+        """Explain labels by what each word adds to the score, by integrated gradients; see `nlp.explanation.explain`.
+
+        Parameters
+        ----------
+        X : sequence
+            Texts.
+        target : label, optional
+            What to explain for all of them; by default each text's most probable label.
+
+        Returns
+        -------
+        Explanations
+            A tuple with one `Explanation` a text; `print` it, or `save("why.html")`.
+
+        Examples
+        --------
+        >>> texts, labels = ["good", "fine", "bad", "poor"] * 8, ["yes", "yes", "no", "no"] * 8
+        >>> model = TextClassifier(encoder="lstm", verbose=0).fit(texts, labels)
+        >>> [word.text for word in model.explain(["good or bad"], target="yes")[0].words]
+        ['good', 'or', 'bad']
+        """
+        from . import explanation
+
+        check_is_fitted(self, "model_")
+        return explanation.explain(self, self._inspect(checks.samples(X)[0]), target)
+
+    def export(self, path: str | os.PathLike[str], *, samples: Any = None) -> "Exported":
+        """Write the network as ONNX and its tokenizer beside it, and prove that they say the same; see `nlp.export.export`.
+
+        Parameters
+        ----------
+        path : path
+            A file that ends in `.onnx`, in a folder of its own.
+        samples : sequence, optional
+            Texts to compare on, besides a handful of our own.
+
+        Returns
+        -------
+        Exported
+            The three paths, and the largest difference of two probabilities, which is at most 1e-4.
+
+        Examples
+        --------
+        >>> TextClassifier.load("model/").export("model.onnx").difference  # doctest: +SKIP
+        2.4e-07
+        """
+        from . import export
+
+        check_is_fitted(self, "model_")
+        return export.export(self, path, () if samples is None else self._inspect(checks.samples(samples)[0]))
+
     # ---------------------------------------------------------------- the three a pipeline supplies
     def _build(self) -> Any:
         from . import networks
 
-        return networks.build(self.config_, len(self.classes_))
+        return networks.build(self.config_, self.head_, len(self.classes_))
 
     def _batches(self, X: Any, y: np.ndarray | None = None, *, train: bool = False) -> LengthBatches:
         tokens = self._tokenizer.encode(X)
@@ -173,6 +243,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
         checks.choice("encoder", self.encoder, ENCODERS)
         checks.choice("long_texts", self.long_texts, LONG_TEXTS)
         checks.choice("freeze", self.freeze, (True, False))
+        checks.choice("few_shot", self.few_shot, (True, False, "auto"))
         if isinstance(self.max_length, str):
             checks.choice("max_length", self.max_length, ("auto",))
         else:
@@ -181,6 +252,8 @@ class TextClassifier(ClassifierMixin, Pipeline):
             raise ParameterError(f"encoder='lstm' is trained from scratch. Leave weights={self.weights!r} out.")
         if self.freeze and self.weights is None:
             raise ParameterError("freeze=True would learn from random vectors. Give weights, or leave freeze=False.")
+        if self.few_shot is True and (self.weights is None or self.freeze):
+            raise ParameterError("few_shot=True tunes a pretrained encoder. Give weights, and leave freeze=False.")
 
     def _inspect(self, X: Any, *, train: bool = False) -> Any:
         if not train:
@@ -193,7 +266,8 @@ class TextClassifier(ClassifierMixin, Pipeline):
         return found
 
     def _hold_out(self, X: Any, y: Any, valid: Any) -> tuple[Any, np.ndarray, Any]:
-        X, y, valid = super()._hold_out(X, y, valid)
+        self.few_shot_ = self._few(y)
+        X, y, valid = super()._hold_out(X, y, 0.0 if valid is None and self.few_shot_ else valid)
         if valid is None:
             return X, y, None
         copies = data.duplicated(valid[0], X)
@@ -202,6 +276,12 @@ class TextClassifier(ClassifierMixin, Pipeline):
             rest = np.flatnonzero(~copies)
             valid = (_safe_indexing(valid[0], rest), valid[1][rest]) if len(rest) else None
         return X, y, valid
+
+    def _few(self, y: Any) -> bool:
+        """Whether there are so few texts a class that fine-tuning as usual would not do."""
+        if self.few_shot != "auto" or self.weights is None or self.freeze or is_multilabel(y):
+            return self.few_shot is True
+        return len(y) < max(_FEW, _FEW_A_CLASS * len(set(np.asarray(y).tolist())))
 
     def _learn(self, X: Any, y: np.ndarray) -> None:
         super()._learn(X, y)
@@ -212,27 +292,28 @@ class TextClassifier(ClassifierMixin, Pipeline):
 
             self._source = weights.source(self.weights)
             self.config_ = self._source.config()
+            self.head_: dict[str, Any] = {"pooling": "mean", "normalised": self.few_shot_}
             stored, self.pad_, self.longest_ = self._source.tokenizer()
             self.tokenizer_ = np.frombuffer(stored.encode("utf-8"), dtype=np.uint8)
         self.max_length_ = self._learned_length(X)
 
     def _learn_small(self, X: Any) -> None:
         """Learn a vocabulary, and choose the sizes of a network from scratch."""
-        stored = learn_wordpiece([part for text in X for part in ((text,) if isinstance(text, str) else text)], size=8000)
+        stored = learn_words([part for text in X for part in ((text,) if isinstance(text, str) else text)], _VOCABULARY)
         self.tokenizer_, self.pad_, self.longest_ = np.frombuffer(stored.encode("utf-8"), dtype=np.uint8), 0, _LONGEST
-        vocabulary = Tokenizer(stored, _LONGEST).size
+        size = Tokenizer(stored, _LONGEST).size
+        self.head_ = {"pooling": "mean+max", "dropout": 0.5, "unknown": 0.2 if self.encoder == "lstm" else 0.1}
         if self.encoder == "lstm":
-            self.config_ = {"model_type": "bi-lstm", "vocab_size": vocabulary, "hidden_size": 128, "dropout": 0.3}
+            self.config_ = {"model_type": "bi-lstm", "vocab_size": size, "hidden_size": 128, "dropout": 0.3}
             return
         self.config_ = {
             "model_type": "bert",
-            "vocab_size": vocabulary,
+            "vocab_size": size,
             "hidden_size": 128,
-            "num_hidden_layers": 2,
+            "num_hidden_layers": 1,
             "num_attention_heads": 4,
             "intermediate_size": 512,
             "max_position_embeddings": _LONGEST,
-            "hidden_dropout_prob": 0.2,
         }
 
     def _learned_length(self, X: Any) -> int:
@@ -251,15 +332,25 @@ class TextClassifier(ClassifierMixin, Pipeline):
     def _train(self, X: Any, y: np.ndarray, valid: Any, resume: Path | None) -> list[dict[str, Any]]:
         say(f"training on {len(X)} texts of up to {self.max_length_} tokens, {self.device_.name}", self.verbose)
         self._fit_baseline(X, y)
-        self._load_encoder()
-        history = self._fit_head(X, y, valid) if self.freeze else self._fine_tune(X, y, valid, resume)
+        self._start_encoder(X)
+        if self.few_shot_:
+            history = self._fit_few(X, y, resume)
+        else:
+            history = self._fit_head(X, y, valid) if self.freeze else self._fine_tune(X, y, valid, resume)
         if valid is not None:
             self._calibrate(valid)
         return history
 
-    def _load_encoder(self) -> None:
+    def _start_encoder(self, X: Any) -> None:
+        """Load the pretrained weights, or begin with word vectors learned from the training texts."""
+        from . import networks
+
         if self.weights is not None:
             self.model_.encoder.model.load_state_dict(self._source.model().state_dict(), strict=False)
+            return
+        size, units = self.config_["vocab_size"], self.config_["hidden_size"]
+        spread = 0.1 if self.encoder == "lstm" else 0.02  # a BERT brings them to one length itself
+        networks.set_words(self.model_, word_vectors(self._tokenizer.encode(X), size, units, spread, self.seed))
 
     def _fine_tune(self, X: Any, y: np.ndarray, valid: Any, resume: Path | None) -> list[dict[str, Any]]:
         from . import networks
@@ -267,8 +358,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
         batches = self._batches(X, y, train=True)
         self.notes_ += self._long(batches.tokens, "training texts")
         valid_set = None if valid is None else self._batches(*valid)
-        epochs = self.epochs or min(20, max(3, math.ceil(800 / len(batches))))
-        lr = self.lr * (_WIDTH / self.model_.head.in_features if self.weights else 5)
+        epochs, lr = self.epochs or self._usual_epochs(len(X), len(batches)), self._highest_lr()
         with Progress(epochs, len(batches), verbose=self.verbose) as progress:
             return self._engine.train(
                 self.model_,
@@ -290,28 +380,73 @@ class TextClassifier(ClassifierMixin, Pipeline):
                 parameters=networks.layerwise(self.model_, lr, 0.9) if self.weights else None,
             )
 
+    def _usual_epochs(self, texts: int, steps: int) -> int:
+        """Few texts are read more often, and a network from scratch takes at least 500 steps."""
+        if self.weights is not None:
+            return min(20, max(4, math.ceil(800 / steps)))
+        return max(10 if texts < 200 * len(self.classes_) else 5, math.ceil(500 / steps))
+
+    def _highest_lr(self) -> float:
+        if self.weights is not None:
+            return self.lr * _WIDTH / self.model_.head.in_features
+        return self.lr * (10 if self.encoder == "lstm" else 5)
+
     def _judge_windows(self, batches: Any, valid: Any, outputs: np.ndarray, _: Any) -> dict[str, float]:
         return self._judge(batches.in_order(outputs), valid[1])
 
     def _precision(self) -> str:
-        """Narrow networks spend their time elsewhere than in products of matrices."""
-        wide = self.model_.head.in_features >= 256
-        return self._engine.quickest_precision(self.device_.kind) if wide else "full"
+        """Small networks spend their time elsewhere than in products of matrices."""
+        return "full" if self.weights is None else self._engine.quickest_precision(self.device_.kind)
 
     def _fit_head(self, X: Any, y: np.ndarray, valid: Any) -> list[dict[str, Any]]:
         """Fit a logistic regression on the vectors of the encoder as it is, and put it into the last layer."""
-        torch, started = self._engine.torch, time.perf_counter()
-        vectors = self._vectors(X)
+        from . import networks
+
+        started, vectors = time.perf_counter(), self._vectors(X)
         mean, scale = vectors.mean(0), np.maximum(vectors.std(0), 1e-6)
         coef, intercept = baselines.fit_linear((vectors - mean) / scale, y, len(self.classes_))
-        coef = coef / scale
-        with torch.no_grad():
-            self.model_.head.weight.copy_(torch.as_tensor(coef))
-            self.model_.head.bias.copy_(torch.as_tensor(intercept - coef @ mean))
+        networks.set_head(self.model_, coef / scale, intercept - (coef / scale) @ mean)
         figures = {} if valid is None else self._judge(self._infer(valid[0]), valid[1])
         record = {"epoch": 1, **figures, "seconds": round(time.perf_counter() - started, 3)}
         Progress(1, 1, verbose=self.verbose).epoch(record)
         return [record]
+
+    def _fit_few(self, X: Any, y: np.ndarray, resume: Path | None) -> list[dict[str, Any]]:
+        """Tune the encoder so that texts of a class come together, and fit a regression that begins at the classes' names."""
+        from . import few_shots, networks
+
+        words, k = few_shots.names(self.classes_), len(self.classes_)
+        spoken = [] if words is None else [template.format(name) for template in few_shots.TEMPLATES for name in words]
+        self._note(
+            f"Few texts a class ({len(X)} in all): the encoder learned which belong together, and none was held out. "
+            + ("Class names counted as knowledge." if spoken else "Classes are numbers; names in words would have helped.")
+        )
+        tokens = self._tokenizer.encode([*X, *([(text, "") for text in spoken] if self.pairs_ else spoken)]).at_most(1)
+        codes = np.concatenate([y, np.resize(np.arange(k), len(spoken))]).astype(np.int64)
+        batches = few_shots.ClassBatches(tokens, codes, _FEW_TOGETHER, _FEW_STEPS, self.seed)
+        lr = 0.5 * self._highest_lr()
+        epochs = self.epochs or max(1, round(k / 8))
+        with Progress(epochs, len(batches), verbose=self.verbose) as progress:
+            history = self._engine.train(
+                networks.Vectors(self.model_),
+                batches,
+                valid=None,
+                judge=None,
+                loss=few_shots.Contrast(),
+                epochs=epochs,
+                lr=lr,
+                device=self.device_,
+                on_epoch=progress.epoch,
+                weight_decay=0.01,
+                precision=self._precision(),
+                seed=self.seed,
+                resume=None if resume is None else resume / "training.npz",
+                fingerprint="" if resume is None else self._fingerprint((X, y)),
+                parameters=networks.layerwise(self.model_, lr, 1.0)[1:-1],  # neither the last layer nor the word vectors
+            )
+        prior = few_shots.towards_names(self._vectors(spoken), k) if spoken else np.zeros((k, self.model_.head.in_features))
+        networks.set_head(self.model_, *few_shots.regression(self._vectors(X), y, prior, C=1.0 if spoken else 10.0))
+        return history
 
     def _long(self, tokens: Tokens, what: str) -> list[str]:
         """Say how many texts were longer than the limit, and what became of them."""

@@ -1,4 +1,4 @@
-"""From tokens to scores: an encoder, its outputs averaged over the tokens, and a linear layer."""
+"""From tokens to scores: an encoder, its outputs pooled over the tokens, and a linear layer."""
 
 from typing import Any
 
@@ -7,11 +7,12 @@ import numpy as np
 from pipelines.engines import load_framework
 
 from . import weights
+from .tokens import MARKS
 
 torch: Any = load_framework("torch", extra="nlp")
 nn: Any = torch.nn
 
-__all__ = ["BiLSTM", "ClassWeightedLoss", "TextNetwork", "Vectors", "build", "layerwise"]
+__all__ = ["BiLSTM", "ClassWeightedLoss", "TextNetwork", "Vectors", "build", "layerwise", "positions", "set_head", "set_words"]
 
 
 class TextNetwork(nn.Module):
@@ -23,25 +24,48 @@ class TextNetwork(nn.Module):
         From `ids` and `mask` (n, length), and `second` for pairs, to vectors (n, length, units).
     units, classes : int
         Width of the vectors; number of scores.
+    pooling : str
+        `"mean"` over the tokens of a window, or `"mean+max"`: the largest ones beside it.
     dropout : float
         Before the last layer.
+    normalised : bool
+        Bring pooled vectors to length one.
+    unknown : float
+        Share of the tokens that training takes for unknown ones, so that no single one is relied on; the vocabulary must be a
+        learned one.
     """
 
-    def __init__(self, encoder: Any, units: int, classes: int, dropout: float) -> None:
+    def __init__(
+        self,
+        encoder: Any,
+        units: int,
+        classes: int,
+        *,
+        pooling: str = "mean",
+        dropout: float = 0.1,
+        normalised: bool = False,
+        unknown: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.pooling, self.normalised, self.unknown = encoder, pooling, normalised, unknown
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(units, classes)
+        self.head = nn.Linear(units * len(pooling.split("+")), classes)
 
     def forward(self, inputs: dict[str, Any]) -> Any:
         """Return scores (n, classes)."""
         return self.head(self.dropout(self.vectors(inputs)))
 
     def vectors(self, inputs: dict[str, Any]) -> Any:
-        """Return the mean of the vectors of each window's tokens (n, units)."""
+        """Return the pooled vectors of each window (n, units, or twice as many)."""
+        if self.training and self.unknown:
+            ids = inputs["ids"]
+            chosen = (torch.rand(ids.shape, device=ids.device) < self.unknown) & (ids >= len(MARKS))
+            inputs = {**inputs, "ids": ids.masked_fill(chosen, MARKS.index("[UNK]"))}
         states = self.encoder(**inputs)
         mask = inputs["mask"].to(states.dtype).unsqueeze(-1)
-        return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+        mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+        pooled = mean if self.pooling == "mean" else torch.cat([mean, (states - 1e4 * (1 - mask)).amax(1)], dim=1)
+        return nn.functional.normalize(pooled, dim=1) if self.normalised else pooled
 
 
 class Vectors(nn.Module):
@@ -78,7 +102,7 @@ class BiLSTM(nn.Module):
     Parameters
     ----------
     vocabulary, units : int
-        Number of tokens; width of the word vectors and, of both directions together, of the outputs.
+        Number of tokens; width of the word vectors and of the outputs of each direction.
     dropout : float
         Of the word vectors.
 
@@ -91,10 +115,10 @@ class BiLSTM(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(vocabulary, units, padding_idx=0)
         self.dropout = nn.Dropout(dropout)
-        self.rnn = nn.LSTM(units, units // 2, batch_first=True, bidirectional=True)
+        self.rnn = nn.LSTM(units, units, batch_first=True, bidirectional=True)
 
     def forward(self, ids: Any, mask: Any, second: Any = None) -> Any:
-        """Return the outputs of both directions (n, length, units)."""
+        """Return the outputs of both directions (n, length, 2 units)."""
         packed = nn.utils.rnn.pack_padded_sequence(
             self.dropout(self.embed(ids)), mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
         )
@@ -120,13 +144,24 @@ class ClassWeightedLoss:
         return (losses * shares).mean()
 
 
-def build(config: dict[str, Any], classes: int) -> TextNetwork:
-    """Make the network from the configuration of its encoder, with random weights."""
+def build(config: dict[str, Any], head: dict[str, Any], classes: int) -> TextNetwork:
+    """Make the network from the configuration of its encoder and what follows it, with random weights."""
+    encoder: Any
     if config["model_type"] == "bi-lstm":
         encoder = BiLSTM(config["vocab_size"], config["hidden_size"], config["dropout"])
-        return TextNetwork(encoder, config["hidden_size"], classes, config["dropout"])
-    model = weights.configured(config)
-    return TextNetwork(Pretrained(model), model.config.hidden_size, classes, dropout=0.1)
+        return TextNetwork(encoder, 2 * config["hidden_size"], classes, **head)
+    encoder = Pretrained(weights.configured(config))
+    return TextNetwork(encoder, encoder.model.config.hidden_size, classes, **head)
+
+
+def set_words(network: TextNetwork, vectors: np.ndarray) -> None:
+    """Begin with these vectors of the vocabulary's tokens (size, units)."""
+    encoder = network.encoder
+    table = encoder.embed if isinstance(encoder, BiLSTM) else encoder.model.get_input_embeddings()
+    with torch.no_grad():
+        table.weight.copy_(torch.as_tensor(vectors))
+    nn.init.normal_(network.head.weight, std=0.02)
+    nn.init.zeros_(network.head.bias)
 
 
 def positions(config: dict[str, Any]) -> int | None:
@@ -138,6 +173,13 @@ def positions(config: dict[str, Any]) -> int | None:
         table = getattr(getattr(weights.configured(config), "embeddings", None), "position_embeddings", None)
     before = getattr(table, "padding_idx", None)  # RoBERTa counts from behind the token that fills up
     return int(most) if before is None else int(most) - before - 1
+
+
+def set_head(network: TextNetwork, coef: np.ndarray, intercept: np.ndarray) -> None:
+    """Put a regression into the last layer."""
+    with torch.no_grad():
+        network.head.weight.copy_(torch.as_tensor(coef))
+        network.head.bias.copy_(torch.as_tensor(intercept))
 
 
 def layerwise(network: TextNetwork, lr: float, decay: float) -> list[dict[str, Any]]:

@@ -14,9 +14,11 @@ from pipelines.errors import DataError
 
 from .texts import Text, plain
 
-__all__ = ["LONG_TEXTS", "LengthBatches", "Tokenizer", "Tokens", "learn_wordpiece"]
+__all__ = ["LONG_TEXTS", "MARKS", "LengthBatches", "Tokenizer", "Tokens", "learn_wordpiece", "learn_words"]
 
 LONG_TEXTS = ("window", "head+tail", "truncate")
+MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""Of a vocabulary that is learned; their numbers are their places."""
 
 _AT_ONCE = 2048  # texts tokenized together; a library object a text is too much for all of them
 _TOKENS_TOGETHER = 8192  # of a batch in prediction
@@ -270,6 +272,35 @@ class LengthBatches(data.Batches):
         self.order = np.concatenate([rng.permutation(order).ravel(), rest])
 
 
+def learn_words(texts: Sequence[str], size: int) -> str:
+    """Learn a vocabulary from texts, lower-cased: the words that are there at least twice.
+
+    A rare word is unknown then, which says less than it could, but nothing wrong: its pieces would be learned by heart. Where more
+    than a fifth of all words would be unknown, as in languages with long words, pieces are learned all the same.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        What to learn from.
+    size : int
+        The most entries of the vocabulary.
+
+    Returns
+    -------
+    str
+        A tokenizer of the `tokenizers` library as JSON, with BERT's marks `[CLS]` and `[SEP]`; `[PAD]` is number 0.
+    """
+    normalizer, splitter = _bert()
+    words = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(plain(text))))
+    known = [
+        word for word, count in sorted(words.items(), key=lambda item: (-item[1], item[0])) if count > 1 and word not in MARKS
+    ]
+    known = known[: size - len(MARKS)]
+    if sum(words[word] for word in known) < 0.8 * words.total():
+        return learn_wordpiece(texts, size)
+    return _stored({word: i for i, word in enumerate([*MARKS, *known])})
+
+
 def learn_wordpiece(texts: Sequence[str], size: int) -> str:
     """Learn a vocabulary of whole words and pieces of words from texts, lower-cased, and return it as JSON.
 
@@ -289,10 +320,9 @@ def learn_wordpiece(texts: Sequence[str], size: int) -> str:
     ----------
     .. [1] Wu et al. (2016), "Google's Neural Machine Translation System", arXiv:1609.08144: word pieces.
     """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, models, trainers
 
-    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
+    normalizer, splitter = _bert()
     clean = [normalizer.normalize_str(plain(text)) for text in texts]
     counts = Counter(chain.from_iterable(clean))
     letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[: size // 4])
@@ -300,17 +330,31 @@ def learn_wordpiece(texts: Sequence[str], size: int) -> str:
     # Pieces that begin within a word are named, too: the trainer would number them in the order of a hash table, and by these
     # numbers choose among pairs that are equally frequent.
     trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=[*marks, *letters, *(f"##{letter}" for letter in letters)], show_progress=False
+        vocab_size=size, special_tokens=[*MARKS, *letters, *(f"##{letter}" for letter in letters)], show_progress=False
     )
     trained = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trained.pre_tokenizer = splitter
     trained.train_from_iterator((text.translate(rare) for text in clean), trainer)
+    return _stored(trained.get_vocab())
 
-    learned = Tokenizer(models.WordPiece(trained.get_vocab(), unk_token="[UNK]", max_input_chars_per_word=100))
-    learned.normalizer, learned.pre_tokenizer, learned.decoder = normalizer, trained.pre_tokenizer, decoders.WordPiece()
-    learned.add_special_tokens(marks)
-    learned.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    return learned.to_str()
+
+def _bert() -> tuple[Any, Any]:
+    """Return what cleans texts and what cuts them into words, as BERT does."""
+    from tokenizers import normalizers, pre_tokenizers
+
+    return normalizers.BertNormalizer(lowercase=True, strip_accents=False), pre_tokenizers.BertPreTokenizer()
+
+
+def _stored(vocabulary: dict[str, int]) -> str:
+    """Return BERT's tokenizer with a vocabulary, as JSON."""
+    from tokenizers import Tokenizer, decoders, models, processors
+
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    made.normalizer, made.pre_tokenizer = _bert()
+    made.decoder = decoders.WordPiece()
+    made.add_special_tokens(list(MARKS))
+    made.post_processor = processors.BertProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))
+    return made.to_str()
 
 
 def _library(stored: str) -> Any:
