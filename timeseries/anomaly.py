@@ -1,6 +1,7 @@
 """`AnomalyDetector`: from time series of any kind to scores, alarms and events, learned from normal data."""
 
 import numbers
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -14,19 +15,20 @@ from sklearn.utils.validation import check_is_fitted
 from pipelines import checks, data
 from pipelines.base import Pipeline
 from pipelines.errors import DataError, ParameterError
-from pipelines.metrics.events import runs
 from pipelines.progress import Progress, say
 from pipelines.tasks import DetectorMixin
 
-from . import overlap, planning, simple_detectors, thresholds
+from . import planning, simple_detectors, thresholds
 from .events import found_events, narrowed
 from .labels import read_labels
+from .normal import normal_part
 from .panel import Panel
 from .reading import read
 from .scaling import gaps_filled, robust_center
-from .scoring import Scorer, step
+from .scoring import Looked, Scorer
 from .series import Form
-from .streaming import Stream
+from .streaming import Stream, read_rows
+from .tables import listed
 from .views import Forecast, NearestWindow, Reconstruction, View, WindowPCA
 from .windows import Drawn, Windows
 
@@ -34,12 +36,13 @@ __all__ = ["AnomalyDetector"]
 
 METHODS = ("auto", "lstm-autoencoder", "lstm-forecaster", "pca")
 _LEAST_WINDOW, _NO_PERIOD = 24, 125  # rows of a window, and those where no period was found
+_SECOND = {"second level": "level", "second nearest": "nearest"}  # views in another window, and those they stand beside
 _HELD = 0.25  # of each series, its end, for the threshold
 _EPOCHS, _STEPS_AN_EPOCH = 4, 75
 _CLIP = 20.0  # spreads; a value further away is no stranger
-_STRANGE = 6.0  # times what nine tenths of the training rows stay below, each by its least strange window: not normal
 _STANDS_OUT = 1.5  # times what 99 % of the training rows stay below, in the same way: where in an alarm the event is
 _MOST_KEPT = 2_000_000  # values of the training part, for the simple detectors
+_FITTED_WITH = ("method", "window", "online", "variables", "series_id", "units")  # parameters that what was learned depends on
 
 
 class AnomalyDetector(DetectorMixin, Pipeline):
@@ -53,11 +56,12 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         error of a forecast of the next rows, as textbooks do.
     window : int or "auto"
         Rows of the autoencoder's window, rounded up to whole segments, twelve at most; "auto" takes the period of the series, at
-        least 24, and 125 where there is none. The shapes are looked at in two such windows, the nearest one in four (where
-        `online`, both in one); but a third of the shortest series is the most, for the autoencoder before it is rounded up.
+        least 24, and 125 where there is none. The shapes are looked at in two such windows, the nearest one in four; but a third
+        of the shortest series is the most, for the autoencoder before it is rounded up. Where `online`, both are looked at in one
+        such window and with "auto" also in one of 100 rows; the autoencoder's is the longer of the two.
     online : bool
-        Whether a row is judged by the rows before it alone. Otherwise by all windows that cover it, and smoothed over the 25 rows
-        around it, so also by what comes after: right for looking back, not for alarms at once.
+        Whether a row is judged by the latest windows before it alone. Otherwise by all windows that cover it, and smoothed over
+        the 25 rows around it, so also by what comes after: right for looking back, not for alarms at once.
     contamination : float, optional
         The share of rows of normal data that may raise an alarm; none by default.
     variables : list, optional
@@ -105,7 +109,9 @@ class AnomalyDetector(DetectorMixin, Pipeline):
     Every window of the series is looked at by each view: an LSTM autoencoder over segments [1]_, a PCA of windows [2]_ of which
     only the shape counts (where `online`, their level, too), and the nearest training window. A view's error is averaged over
     the windows that cover a row and divided by what 99 % of the training part stay below; the score is the mean of the square
-    roots. The threshold lies a tenth above the highest score to be expected of normal data: between those of the training part,
+    roots. Where `online`, a row has the errors of the latest windows, of whole ones and of their newest quarter (for the network
+    that alone), and of each view the highest of them counts: short faults stand out in the one, lasting ones in the other. The
+    threshold lies a tenth above the highest score to be expected of normal data: between those of the training part,
     and those of its end by a second fit without it. `fit(…, valid=series)` takes normal data of one's own for that, and
     `valid=0` none.
 
@@ -184,13 +190,14 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         panel = self._inspect(X)
         scorer = self._scorer
         values = self._filled(panel)
-        scores = self._on_grid(panel, values, scorer)
+        looked = [scorer.look(each) for each in values]
+        scores = self._on_grid(panel, looked, scorer)
         alarms = [np.nan_to_num(score, nan=-np.inf) > self.threshold_ for score in scores]
         if not self.online:
             reach = min(view.window for view in scorer.views.values())
             alarms = [
                 narrowed(alarm, scorer.least(each) > self.least_, reach) if alarm.any() else alarm
-                for alarm, each in zip(alarms, values, strict=True)
+                for alarm, each in zip(alarms, looked, strict=True)
             ]
         return found_events(panel, alarms, scores, values, scorer)
 
@@ -221,7 +228,8 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         x : number, array (C,) or (k, C), dict, Series or DataFrame
             The values of one row, or of k rows; NaN where one is missing, and a row of NaN where a time stamp is.
         series : str, int, optional
-            Which series it is, where several are followed at once.
+            Which series it is, where several are followed at once. One that `fit` saw under this name is scaled as there; a new
+            one by all of the training series together, as everywhere, with a warning in case its name was mistyped.
 
         Returns
         -------
@@ -231,12 +239,13 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         Raises
         ------
         ParameterError
-            If the model was not made with `online=True`.
+            If the model was not made with `online=True`, or parameters were changed since `fit`.
         """
         check_is_fitted(self, "model_")
+        self._check_unchanged()
         if not self.online:
             raise ParameterError("update() needs a model that looks at the past alone: AnomalyDetector(online=True).")
-        rows, stream = self._rows(x), self._stream(series)
+        rows, stream = read_rows(x, Form.from_dict(self.form_).variables), self._stream(series)
         center, scale = self._place(series)
         found = [stream.update(np.clip((row - center) / scale, -_CLIP, _CLIP)) for row in rows]
         return np.array(found) if np.ndim(x) == 2 else found[0]
@@ -244,6 +253,12 @@ class AnomalyDetector(DetectorMixin, Pipeline):
     def restart(self) -> None:
         """Forget the rows that `update` was given: the next one is the first of a series."""
         self.__dict__.pop("_followed", None)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the detector to a folder, as every pipeline is; not where parameters were changed since `fit`."""
+        check_is_fitted(self, "model_")
+        self._check_unchanged()
+        return super().save(path)
 
     # ---------------------------------------------------------------- reading
     def _check(self) -> None:
@@ -259,11 +274,23 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         if self.variables is not None and not isinstance(self.variables, (list, tuple)):
             raise ParameterError(f"variables must be a list of columns, but received {self.variables!r}.")
 
+    def _check_unchanged(self) -> None:
+        """Refuse to go on with a parameter that is no longer the one what was learned depends on."""
+        for name, value in self.fitted_with_.items():
+            if getattr(self, name) != value:
+                raise ParameterError(
+                    f"{name} was {value!r} when the model was fitted, but is {getattr(self, name)!r} now. Fit again, or set it "
+                    f"back: set_params({name}={value!r})."
+                )
+
     def _inspect(self, X: Any, *, train: bool = False) -> Panel:
+        if not train:
+            self._check_unchanged()
         like = None if train else Form.from_dict(self.form_)
         panel = Panel(*read(X, variables=self.variables, series_id=self.series_id, like=like))
         if train:
             self.form_: dict[str, Any] = panel.form.to_dict()
+            self.fitted_with_ = {name: getattr(self, name) for name in _FITTED_WITH}
             self.notes_ += [f"In the training series: {note}" for note in panel.notes]
         return panel
 
@@ -274,27 +301,11 @@ class AnomalyDetector(DetectorMixin, Pipeline):
             streams = {}
             self._followed = self.model_, streams
         if series not in streams:
+            if series is not None and self.names_ and series not in self.names_:
+                said = f"fit saw no series {series!r}, only {listed(self.names_)}: it is scaled by all of them together."
+                warnings.warn(said, UserWarning, stacklevel=3)
             streams[series] = Stream(self._scorer)
         return streams[series]
-
-    def _rows(self, x: Any) -> np.ndarray:
-        """Return rows (k, C) in the order of the variables."""
-        names = Form.from_dict(self.form_).variables
-        if isinstance(x, (Mapping, pd.Series, pd.DataFrame)):
-            missing = [name for name in names if name not in x]
-            if missing:
-                raise DataError(f"The row has no {missing[0]!r}; the model needs {list(names)}.")
-            x = x[list(names)] if isinstance(x, pd.DataFrame) else [x[name] for name in names]
-        try:
-            rows = np.asarray(x, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"A row must hold numbers, but received {x!r}.") from error
-        rows = rows.reshape(1, -1) if rows.ndim < 2 else rows
-        if rows.ndim != 2 or rows.shape[1] != len(names):
-            raise DataError(f"A row must hold {len(names)} values, for {list(names)}, but received the shape {np.shape(x)}.")
-        if np.isinf(rows).any():
-            raise DataError(f"The row {x!r} holds an infinite value; pass NaN where a value is missing.")
-        return rows
 
     # ---------------------------------------------------------------- learning
     def _hold_out(self, X: Panel, y: Any, valid: Any) -> tuple[Panel, None, float | Panel]:
@@ -319,7 +330,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         self.center_, self.scale_ = (np.stack(part) for part in zip(*found, strict=True))
         seen = [np.where(np.abs(values) < _CLIP, values, np.nan) for values in self._scaled(X)]  # absurd values hide a period
         self.period_ = planning.period_of(seen)
-        self.windows_ = planning.windows_for(self._window, rows, online=bool(self.online))
+        self.windows_ = self._windows_for(rows)
 
     @property
     def _window(self) -> int:
@@ -327,6 +338,12 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         if self.window != "auto":
             return int(self.window)
         return max(_LEAST_WINDOW, self.period_) if self.period_ > 1 else _NO_PERIOD
+
+    def _windows_for(self, rows: int) -> dict[str, int]:
+        """Return the rows of each view's window for a shortest series of so many."""
+        if not self.online:
+            return planning.windows_for(self._window, rows)
+        return planning.online_windows_for(self._window, rows, planning.SECOND_WINDOW if self.window == "auto" else self._window)
 
     def _build(self) -> Any:
         return self._network(self.windows_)
@@ -347,16 +364,17 @@ class AnomalyDetector(DetectorMixin, Pipeline):
     def _train(self, X: Panel, y: Any, valid: float | Panel, resume: Path | None) -> list[dict[str, Any]]:
         series = [gaps_filled(values, past=False) for values in self._scaled(X)]
         history, scorer = self._views(series, self.windows_, self.model_, resume)
-        own = scorer.settle(series)
-        least = [scorer.least(values, own=i) for i, values in enumerate(series)]
+        looked = scorer.settle(series)
+        least = [scorer.least(each) for each in looked]
         self.least_ = _STANDS_OUT * float(np.nanquantile(np.concatenate(least), 0.99))
-        normal = self._normal(series, least, scorer)
+        normal, note = normal_part(series, least, scorer)
+        self.notes_ += [note] if note else []
         if normal is not None:
             series, self.model_ = normal, self._build()
             history, scorer = self._views(series, self.windows_, self.model_, None if resume is None else resume / "again")
-            own = scorer.settle(series)
+            looked = scorer.settle(series)
         self._keep(scorer, series)
-        self.own_scores_ = thresholds.summary(np.concatenate(own))
+        self.own_scores_ = thresholds.summary(np.concatenate([scorer.scores(each) for each in looked]))
         held = self._held(series, valid, None if resume is None else resume / "held")
         self.held_scores_ = thresholds.summary(np.concatenate([np.zeros(0), *held]))
         self.calibrate(self.contamination)
@@ -369,9 +387,9 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         history: list[dict[str, Any]] = []
         views: dict[str, View] = {}
         for name in self._names:
-            if name == "nearest":
+            if name in ("nearest", "second nearest"):
                 views[name] = NearestWindow.fit(series, windows[name])
-            elif name in ("shape", "level"):
+            elif name in ("shape", "level", "second level"):
                 views[name] = WindowPCA.fit(series, windows[name], shape=name == "shape")
             else:
                 history = self._train_network(series, windows[name], model, resume)
@@ -420,29 +438,6 @@ class AnomalyDetector(DetectorMixin, Pipeline):
             )
         return found
 
-    def _normal(self, series: Sequence[np.ndarray], least: Sequence[np.ndarray], scorer: Scorer) -> list[np.ndarray] | None:
-        """Return what is left of the training series without rows that stand out of them; None where none does."""
-        limit = _STRANGE * float(np.nanquantile(np.concatenate(least), 0.9))
-        reach, longest = (max(map(rows, scorer.views.values())) for rows in (step, lambda view: view.window))
-        strange = [overlap.widened(np.nan_to_num(each) > limit, reach) for each in least]  # its edges are hardly strange
-        count, rows = int(np.concatenate(strange).sum()), sum(map(len, series))
-        if not count:
-            return None
-        pieces = [
-            values[start:stop]
-            for values, odd in zip(series, strange, strict=True)
-            for start, stop in zip(*runs(~odd), strict=True)
-            if stop - start > longest
-        ]
-        left = sum(map(len, pieces))
-        stand = f"{count} rows of the training series ({count / rows:.1%}) stand out from the rest"
-        if left < max(rows / 2, 3 * longest):
-            self.notes_.append(f"{stand}, but stayed in the fit: without them, too little would be left to learn from.")
-            return None
-        short = f", with {rows - left - count} between them" if rows - left > count else ""
-        self.notes_.append(f"{stand} and were left out of the fit{short}.")
-        return pieces
-
     def _held(self, series: Sequence[np.ndarray], valid: float | Panel, resume: Path | None) -> list[np.ndarray]:
         """Return the scores of normal data that were held out of a fit."""
         if isinstance(valid, Panel):
@@ -460,7 +455,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         if rows < planning.LEAST_ROWS:
             self.notes_.append("No part was held out for the threshold: the series are too short. It may be too low.")
             return []
-        most = planning.windows_for(self._window, rows, online=bool(self.online))
+        most = self._windows_for(rows)
         windows = {name: min(window, most[name]) for name, window in self.windows_.items()}
         history, scorer = self._views(heads, windows, self._network(windows), resume)
         scorer.settle(heads)
@@ -471,9 +466,13 @@ class AnomalyDetector(DetectorMixin, Pipeline):
     def _keep(self, scorer: Scorer, series: Sequence[np.ndarray]) -> None:
         """Keep as facts what `_scorer` makes the views from, and the end of the training series for the simple detectors."""
         self.units_ = scorer.units
-        for view in scorer.views.values():
-            if isinstance(view, WindowPCA):
+        for name, view in scorer.views.items():
+            if isinstance(view, WindowPCA) and name in _SECOND:
+                self.second_pca_mean_, self.second_pca_axes_ = view.mean, view.axes
+            elif isinstance(view, WindowPCA):
                 self.pca_mean_, self.pca_axes_ = view.mean, view.axes
+            elif isinstance(view, NearestWindow) and name in _SECOND:
+                self.second_known_windows_, self.second_known_places_ = view.known, view.places
             elif isinstance(view, NearestWindow):
                 self.known_windows_, self.known_places_ = view.known, view.places
         rows = max(planning.LEAST_ROWS, _MOST_KEPT // series[0].shape[1] // len(series))
@@ -485,24 +484,30 @@ class AnomalyDetector(DetectorMixin, Pipeline):
     def _names(self) -> list[str]:
         """The views, by method."""
         pca = "level" if self.online else "shape"  # a z-score hides the level of what is newest
-        return {
+        names = {
             "auto": ["autoencoder", pca, "nearest"],
             "lstm-autoencoder": ["autoencoder"],
             "lstm-forecaster": ["forecaster"],
             "pca": [pca],
         }[self.method]
+        second = [name for name, beside in _SECOND.items() if self.online and beside in names]
+        return names + [name for name in second if self.windows_[name] != self.windows_[_SECOND[name]]]
 
     @property
     def _scorer(self) -> Scorer:
-        views: dict[str, View] = {}
-        for name in self._names:
-            if name == "nearest":
-                views[name] = NearestWindow(self.known_windows_, self.known_places_)
-            elif name in ("shape", "level"):
-                views[name] = WindowPCA(self.pca_mean_, self.pca_axes_, name == "shape")
-            else:
-                views[name] = self._network_view(self.windows_[name], self.model_)
-        return Scorer(views, bool(self.online), self.units_)
+        return Scorer({name: self._kept_view(name) for name in self._names}, bool(self.online), self.units_)
+
+    def _kept_view(self, name: str) -> View:
+        match name:
+            case "shape" | "level":
+                return WindowPCA(self.pca_mean_, self.pca_axes_, name == "shape")
+            case "second level":
+                return WindowPCA(self.second_pca_mean_, self.second_pca_axes_, False)
+            case "nearest":
+                return NearestWindow(self.known_windows_, self.known_places_)
+            case "second nearest":
+                return NearestWindow(self.second_known_windows_, self.second_known_places_)
+        return self._network_view(self.windows_[name], self.model_)
 
     def _place(self, name: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return center and scale of a series: its own where it was fitted on, otherwise those of all together."""
@@ -519,15 +524,16 @@ class AnomalyDetector(DetectorMixin, Pipeline):
 
     def _scores(self, panel: Panel) -> list[np.ndarray]:
         """Return one score for each row the user gave, NaN where nothing was observed."""
-        scores = self._on_grid(panel, self._filled(panel), self._scorer)
+        scorer = self._scorer
+        scores = self._on_grid(panel, [scorer.look(each) for each in self._filled(panel)], scorer)
         return [one.given(score) for one, score in zip(panel.series, scores, strict=True)]
 
     def _filled(self, panel: Panel) -> list[np.ndarray]:
         """Return the scaled series without gaps."""
         return [gaps_filled(values, past=bool(self.online)) for values in self._scaled(panel)]
 
-    def _on_grid(self, panel: Panel, values: Sequence[np.ndarray], scorer: Scorer) -> list[np.ndarray]:
-        """Return one score a row of the grid from the filled series, NaN where nothing was observed."""
+    def _on_grid(self, panel: Panel, looked: Sequence[Looked], scorer: Scorer) -> list[np.ndarray]:
+        """Return one score a row of the grid from what the views found, NaN where nothing was observed."""
         least = min(view.window for view in scorer.views.values())
         short = [i for i, rows in enumerate(panel.lengths) if rows < least]
         if short:
@@ -536,8 +542,8 @@ class AnomalyDetector(DetectorMixin, Pipeline):
             said = f"{who} has {rows} rows, fewer than the {least} of a window: it gets no score and no alarm.{more}"
             warnings.warn(said, UserWarning, stacklevel=4)
         return [
-            np.where(np.isnan(one.values).all(axis=1), np.nan, scorer.score(each))
-            for one, each in zip(panel.series, values, strict=True)
+            np.where(np.isnan(one.values).all(axis=1), np.nan, scorer.scores(each))
+            for one, each in zip(panel.series, looked, strict=True)
         ]
 
     def _per_row(self, results: Sequence[np.ndarray], panel: Panel, X: Any, name: str) -> Any:

@@ -81,7 +81,9 @@ def found_events(
 
 
 def blame(scorer: Scorer, values: np.ndarray, row: int) -> np.ndarray:
-    """Return the share of each variable in the strangeness of a row, (C,), by the strangest window of each view behind its score.
+    """Return the share of each variable in the strangeness of a row, (C,).
+
+    What counts is the strangest window of each kind of view behind the score.
 
     Examples
     --------
@@ -90,17 +92,19 @@ def blame(scorer: Scorer, values: np.ndarray, row: int) -> np.ndarray:
     >>> blame(scorer, np.array([[0.0, 0.0], [3.0, 1.0], [0.0, 0.0]]), 1)
     array([0.9, 0.1])
     """
-    shares = np.zeros(values.shape[1])
-    for name, unit in scorer.units.items():
-        view = scorer.views[name]
+    found: dict[type, np.ndarray] = {}
+    for name, view in scorer.views.items():
         first = scorer.behind(view, row, len(values))
         if not len(first):
             continue
-        found = [(errors, scorer.whole(view, errors)) for _, errors in scorer.errors(view, values, first)]
-        errors, whole = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        by_variable = errors[whole.argmax()].mean(axis=1)
-        if by_variable.sum() > 0:
-            shares += np.sqrt(whole.max() / unit) * by_variable / by_variable.sum()
+        errors = np.concatenate([errors for _, errors in scorer.errors(view, values, first)])
+        for part in scorer.parts(name):
+            said = part.of(errors)
+            by_variable = errors[said.argmax(), :, -part.rows :].mean(axis=1)
+            strange = np.sqrt(said.max() / scorer.units[part.name]) * by_variable / max(by_variable.sum(), 1e-300)
+            before = found.get(type(view), np.zeros(1))
+            found[type(view)] = strange if strange.sum() >= before.sum() else before
+    shares = np.sum([np.zeros(values.shape[1]), *found.values()], axis=0)
     return shares / shares.sum() if shares.sum() > 0 else shares
 
 

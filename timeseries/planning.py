@@ -9,8 +9,10 @@ from .windows import filled
 
 __all__ = [
     "LEAST_ROWS",
+    "SECOND_WINDOW",
     "epochs_for",
     "lookback_for",
+    "online_windows_for",
     "on_linear_map",
     "period_of",
     "segment_for",
@@ -19,6 +21,7 @@ __all__ = [
 ]
 
 LEAST_ROWS = 12  # a detector learns from
+SECOND_WINDOW = 100  # rows, beside a window of the period
 
 STEPS_AN_EPOCH = 125
 _LONGEST_LOOKBACK = 720
@@ -123,22 +126,42 @@ def period_of(values: Sequence[np.ndarray]) -> int:
     return int(peaks[np.argmax(total[peaks])]) if len(peaks) else 1
 
 
-def windows_for(window: int, rows: int, *, online: bool = False) -> dict[str, int]:
-    """Return the windows of a detector's views, none longer than a third of the rows.
+def windows_for(window: int, rows: int) -> dict[str, int]:
+    """Return the windows of a detector's views that looks back, none longer than a third of the rows.
 
-    Those of the networks are in whole segments, a twelfth of a window; that may make them a little longer. Looking back, the
-    shape of two windows and the nearest four tell more; online, alarms would wait for them to fill.
+    Those of the networks are in whole segments, a twelfth of a window; that may make them a little longer.
 
     Examples
     --------
     >>> windows_for(50, 2000)
-    {'autoencoder': 50, 'forecaster': 50, 'shape': 100, 'level': 50, 'nearest': 200}
-    >>> windows_for(50, 180, online=True)
-    {'autoencoder': 50, 'forecaster': 50, 'shape': 60, 'level': 50, 'nearest': 50}
+    {'autoencoder': 50, 'forecaster': 50, 'shape': 100, 'nearest': 200}
     """
     one, two, four = (max(2, min(times * window, rows // 3)) for times in (1, _SHAPE, _NEAREST))
-    whole = segment_of(one) * math.ceil(one / segment_of(one))
-    return {"autoencoder": whole, "forecaster": whole, "shape": two, "level": one, "nearest": one if online else four}
+    return {"autoencoder": _whole(one), "forecaster": _whole(one), "shape": two, "nearest": four}
+
+
+def online_windows_for(window: int, rows: int, second: int) -> dict[str, int]:
+    """Return the windows of a detector's views that knows the past alone, none longer than a third of the rows.
+
+    A score cannot be averaged over the windows that come after, so no length of window is right for short faults and for those
+    that last. The views that cost little look at two; the network, which is slow to learn, at the longer one, of which its
+    newest rows are judged.
+
+    Examples
+    --------
+    >>> online_windows_for(50, 2000, 100)
+    {'autoencoder': 108, 'forecaster': 50, 'level': 50, 'nearest': 50, 'second level': 100, 'second nearest': 100}
+    >>> online_windows_for(50, 180, 50)
+    {'autoencoder': 50, 'forecaster': 50, 'level': 50, 'nearest': 50, 'second level': 50, 'second nearest': 50}
+    """
+    one, two = (max(2, min(each, rows // 3)) for each in (window, second))
+    found = {"autoencoder": _whole(max(one, two)), "forecaster": _whole(one)}
+    return {**found, "level": one, "nearest": one, "second level": two, "second nearest": two}
+
+
+def _whole(window: int) -> int:
+    """Return the rows of a window in whole segments."""
+    return segment_of(window) * math.ceil(window / segment_of(window))
 
 
 def segment_of(window: int) -> int:

@@ -12,13 +12,63 @@ from .views import NearestWindow, View, WindowPCA
 __all__ = ["Scorer", "step"]
 
 _COMMON = 0.99  # share of the training part's errors that count as common
-_NEWEST = 0.25  # share of a network's window that is judged where only the past is known
+_NEWEST = 0.25  # share of a window that is judged by itself where only the past is known
 _VALUES_TOGETHER = 2_000_000  # of windows looked at at once, or of their distances to a thousand known ones
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of a view's windows that give one error a window.
+
+    Parameters
+    ----------
+    name : str
+        Under which its unit is kept.
+    rows : int
+        How many of the last rows of a window.
+    highest : bool
+        Whether the error is that of the strangest row, otherwise the mean of them.
+
+    Examples
+    --------
+    >>> Part("newest", 2, highest=True).of(np.array([[[9.0, 1.0, 2.0], [9.0, 3.0, 6.0]]]))
+    array([4.])
+    """
+
+    name: str
+    rows: int
+    highest: bool
+
+    def of(self, errors: np.ndarray) -> np.ndarray:
+        """Return one error a window, (n,), from those (n, C, judged) of its values."""
+        by_row = errors[:, :, -self.rows :].mean(axis=1)
+        return by_row.max(axis=1) if self.highest else by_row.mean(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What the views found in the windows of a series.
+
+    Parameters
+    ----------
+    rows : int
+        Of the series.
+    first : dict of str to ndarray
+        The rows at which windows begin, by view.
+    errors : dict of str to ndarray
+        One a window, by part.
+    """
+
+    rows: int
+    first: dict[str, np.ndarray]
+    errors: dict[str, np.ndarray]
 
 
 @dataclass(eq=False)
 class Scorer:
     """Scores of scaled series: what the views find strange, each in the unit of what is common in training.
+
+    Views of one kind say one thing together: what the one says that finds more.
 
     Parameters
     ----------
@@ -27,13 +77,13 @@ class Scorer:
     online : bool
         Whether a row is judged by what came before it alone; otherwise by all windows that cover it.
     units : dict of str to float
-        The error below which 99 % of the training part lie, by view; set by `settle`.
+        The error below which 99 % of the training part lie, by part of a view; set by `settle`.
 
     Examples
     --------
     >>> from .views import Reconstruction
     >>> scorer = Scorer({"zero": Reconstruction(lambda windows: windows * 0, 2)}, online=True)
-    >>> scorer.settle([np.ones((5, 1))])
+    >>> [scorer.scores(looked) for looked in scorer.settle([np.ones((5, 1))])]
     [array([nan,  1.,  1.,  1.,  1.])]
     >>> scorer.score(np.array([[1.0], [1.0], [2.0]]))
     array([nan,  1.,  2.])
@@ -43,58 +93,92 @@ class Scorer:
     online: bool
     units: dict[str, float] = field(default_factory=dict)
 
-    def settle(self, series: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Find the units from the training part, (T, C) series, and return its scores."""
-        traces = [{name: self.trace(name, values, own=i) for name in self.views} for i, values in enumerate(series)]
-        for name in self.views:
-            found = np.concatenate([trace[name] for trace in traces])
+    def settle(self, series: Sequence[np.ndarray]) -> list[Looked]:
+        """Find the units from the training part, (T, C) series, and return what the views found in it."""
+        looked = [self.look(values, own=i) for i, values in enumerate(series)]
+        for name, part in self._every_part:
+            found = np.concatenate([self._trace(each, name, part) for each in looked])
             found = found[~np.isnan(found)]
-            self.units[name] = max(float(np.quantile(found, _COMMON)) if len(found) else 0.0, 1e-6)
-        return [self._mean(trace) for trace in traces]
+            self.units[part.name] = max(float(np.quantile(found, _COMMON)) if len(found) else 0.0, 1e-6)
+        return looked
 
     def score(self, values: np.ndarray) -> np.ndarray:
-        """Return one score a row, (T,): the mean over the views that can say something; NaN where none can.
+        """Return one score a row, (T,): the mean over the kinds of views that can say something; NaN where none can.
 
         Parameters
         ----------
         values : ndarray, (T, C)
             Scaled and without gaps.
         """
-        return self._mean({name: self.trace(name, values) for name in self.units})
+        return self.scores(self.look(values))
 
-    def least(self, values: np.ndarray, own: int | None = None) -> np.ndarray:
+    def look(self, values: np.ndarray, own: int | None = None) -> Looked:
+        """Let every view look at every window of a series; `own` is its number where it is one of the training part."""
+        found = Looked(len(values), {}, {})
+        for name, view in self.views.items():
+            first = overlap.starts(len(values), view.window, step(view), to_end=not self.online)
+            parts = self.parts(name)
+            found.first[name], each = first, [[np.zeros(0) for _ in parts]]
+            if len(first):
+                each += [[part.of(errors) for part in parts] for _, errors in self.errors(view, values, first, own)]
+            for part, some in zip(parts, zip(*each, strict=True), strict=True):
+                found.errors[part.name] = np.concatenate(some)
+        return found
+
+    def scores(self, looked: Looked) -> np.ndarray:
+        """Return one score a row, (T,), as `score` does."""
+        return self.together({part.name: self._trace(looked, name, part) for name, part in self._every_part})
+
+    def least(self, looked: Looked) -> np.ndarray:
         """Return one number a row, (T,), by the window that finds it least strange: large at the strange rows alone.
 
         In a score every row within reach of a strange one is high, too.
         """
         found = {}
-        for name, view in self.views.items():
-            first, errors = self._by_window(view, values, own, to_end=True)
-            length = self._counted(view)
-            found[name] = overlap.lowest(errors, first + view.window - length, length, len(values))
-        return self._mean(found)
+        for name, part in self._every_part:
+            first = looked.first[name] + self.views[name].window - part.rows
+            found[part.name] = overlap.lowest(looked.errors[part.name], first, part.rows, looked.rows)
+        return self.together(found)
 
-    def trace(self, name: str, values: np.ndarray, own: int | None = None) -> np.ndarray:
-        """Return a view's error for each row, (T,); NaN where no window tells.
+    def together(self, errors: Mapping[str, Any]) -> np.ndarray:
+        """Return one score of errors by part: the mean over kinds of views of the highest root of an error in its unit.
 
-        `own` is the number of the series where it is one of the training part.
+        Parameters
+        ----------
+        errors : mapping of str to float or ndarray
+            NaN where a part says nothing.
+        """
+        kinds: dict[type, list[np.ndarray]] = {}
+        for name, part in self._every_part:
+            kinds.setdefault(type(self.views[name]), []).append(np.sqrt(errors[part.name] / self.units[part.name]))
+        said = np.stack([np.fmax.reduce(each) for each in kinds.values()])
+        count = (~np.isnan(said)).sum(axis=0)
+        return np.where(count > 0, np.nansum(said, axis=0) / np.maximum(count, 1), np.nan)
+
+    def parts(self, name: str) -> list[Part]:
+        """Return what gives the errors of a view: all rows of a window, or where only the past is known, its newest ones.
+
+        Those tell a short fault at once, but little of one that lasts. A view that measures how far a window as a whole is from
+        others tells more of that, and there both count. A network's errors are about details: over a whole window their mean
+        drowns short faults, and their maximum comes late and stays long.
         """
         view = self.views[name]
-        first, found = self._by_window(view, values, own, to_end=not self.online)
-        return overlap.by_row(found, first, view.window, len(values), judged=view.judged, online=self.online)
+        distance = isinstance(view, NearestWindow) or (self.online and isinstance(view, WindowPCA))
+        whole = Part(name, view.judged, highest=not distance)
+        if not self.online:
+            return [whole]
+        newest = max(1, round(_NEWEST * view.judged))
+        return [whole, Part(f"newest {name}", newest, highest=True)] if distance else [Part(name, newest, highest=True)]
 
-    def _mean(self, traces: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the mean over the views that can say something about a row, of the roots of errors in their units."""
-        parts = np.stack([np.sqrt(trace / self.units[name]) for name, trace in traces.items()])
-        count = (~np.isnan(parts)).sum(axis=0)
-        return np.where(count > 0, np.nansum(parts, axis=0) / np.maximum(count, 1), np.nan)
+    @property
+    def _every_part(self) -> list[tuple[str, Part]]:
+        """All parts, each with the name of its view."""
+        return [(name, part) for name in self.views for part in self.parts(name)]
 
-    def _by_window(self, view: View, values: np.ndarray, own: int | None, *, to_end: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the first rows of a series' windows, and one error each."""
-        first = overlap.starts(len(values), view.window, step(view), to_end=to_end)
-        if not len(first):
-            return first, np.zeros(0)
-        return first, np.concatenate([self.whole(view, errors) for _, errors in self.errors(view, values, first, own)])
+    def _trace(self, looked: Looked, name: str, part: Part) -> np.ndarray:
+        """Return the error of a part for each row, (T,); NaN where no window tells."""
+        view, first = self.views[name], looked.first[name]
+        return overlap.by_row(looked.errors[part.name], first, view.window, looked.rows, judged=view.judged, online=self.online)
 
     def behind(self, view: View, row: int, rows: int) -> np.ndarray:
         """Return the first row of each window that the score of a row of so many comes from."""
@@ -104,21 +188,6 @@ class Scorer:
             return first[ends <= row + 1][-1:]
         before, after = overlap.SMOOTHED // 2, overlap.SMOOTHED - overlap.SMOOTHED // 2
         return first[(ends > row - before) & (ends - view.judged < row + after)]
-
-    def whole(self, view: View, errors: np.ndarray) -> np.ndarray:
-        """Return one error a window, (n,), from those (n, C, judged) of its values."""
-        by_row = errors.mean(axis=1)
-        return by_row.mean(axis=1) if self._together(view) else by_row[:, -self._counted(view) :].max(axis=1)
-
-    def _counted(self, view: View) -> int:
-        """Return the last rows of a window that its one error is about."""
-        if self._together(view) or not self.online:
-            return view.judged
-        return max(1, round(_NEWEST * view.judged))
-
-    def _together(self, view: View) -> bool:
-        """Whether a view's error is one of all values together: a distance to other windows, or to their main shapes."""
-        return isinstance(view, NearestWindow) or (self.online and isinstance(view, WindowPCA))
 
     def errors(
         self, view: View, values: np.ndarray, first: np.ndarray, own: int | None = None

@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from . import overlap
+from . import overlap, planning
 
 __all__ = ["all_of"]
 
 _BEFORE = 100  # rows of a moving mean
 _TREES, _MEANS = 100, 20
 _MOST_WINDOWS, _FEWEST_WINDOWS, _MOST_VALUES = 5000, 1000, 5_000_000  # of the training part
-_SECOND_WINDOW = 100
 
 Detector = Callable[[np.ndarray], np.ndarray]
 """From windows as rows (n, values) to one number each, larger where it is stranger."""
@@ -64,7 +63,7 @@ def all_of(
     ['PCA, two windows', 'Sub-PCA', 'isolation forest', 'k-means', 'moving z-score', 'random score']
     """
     shortest = min(len(one) for one in training) // 3
-    one, two = (max(2, min(rows, shortest)) for rows in (window, _SECOND_WINDOW))
+    one, two = (max(2, min(rows, shortest)) for rows in (window, planning.SECOND_WINDOW))
     fitted: dict[str, list[tuple[int, Detector]]] = {
         "isolation forest": [(one, _isolation_forest(_drawn(training, one), seed))],
         "k-means": [(one, _k_means(_drawn(training, one), seed))],

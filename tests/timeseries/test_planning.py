@@ -4,7 +4,16 @@ import math
 
 import pytest
 
-from timeseries.planning import LEAST_ROWS, STEPS_AN_EPOCH, epochs_for, lookback_for, segment_for, segment_of, windows_for
+from timeseries.planning import (
+    LEAST_ROWS,
+    STEPS_AN_EPOCH,
+    epochs_for,
+    lookback_for,
+    online_windows_for,
+    segment_for,
+    segment_of,
+    windows_for,
+)
 
 
 @pytest.mark.parametrize("horizon", [1, 4, 24, 336])
@@ -57,18 +66,30 @@ def test_epochs_make_a_sensible_number_of_steps(windows, batch_size):
 @pytest.mark.parametrize("window", [2, 5, 13, 24, 100, 125, 300, 10_000])
 def test_windows_of_a_detector_fit_into_the_series(window):
     for rows in range(LEAST_ROWS, 2000, 7):
-        found = windows_for(window, rows)
-        third = rows // 3
-        assert (found["shape"], found["level"]) == (min(2 * window, third), min(window, third))
-        assert found["nearest"] == min(4 * window, third)
-        assert windows_for(window, rows, online=True) == {**found, "nearest": min(window, third)}
-        whole, segment = found["autoencoder"], segment_of(min(window, third))
-        assert found["forecaster"] == whole
-        assert whole % segment == 0
-        assert min(window, third) <= whole < min(window, third) + segment
-        assert whole // segment <= 12
-        assert segment_of(whole) == segment  # what is built from the window alone has the same segments
-        assert whole + segment <= rows  # room for what is forecast
+        found, third = windows_for(window, rows), rows // 3
+        assert (found["shape"], found["nearest"]) == (min(2 * window, third), min(4 * window, third))
+        assert found["forecaster"] == found["autoencoder"]
+        assert_in_segments(found["autoencoder"], min(window, third), rows)
+
+
+@pytest.mark.parametrize("second", [2, 100])
+@pytest.mark.parametrize("window", [2, 24, 99, 100, 300, 10_000])
+def test_where_online_the_simple_views_have_two_windows_and_the_network_the_longer_one(window, second):
+    for rows in range(LEAST_ROWS, 2000, 7):
+        found, third = online_windows_for(window, rows, second), rows // 3
+        assert found["level"] == found["nearest"] == min(window, third)
+        assert found["second level"] == found["second nearest"] == min(second, third)
+        assert_in_segments(found["autoencoder"], min(max(window, second), third), rows)
+        assert_in_segments(found["forecaster"], min(window, third), rows)
+
+
+def assert_in_segments(whole, window, rows):
+    segment = segment_of(window)
+    assert whole % segment == 0
+    assert window <= whole < window + segment
+    assert whole // segment <= 12
+    assert segment_of(whole) == segment  # what is built from the window alone has the same segments
+    assert whole + segment <= rows  # room for what is forecast
 
 
 def test_segments_of_a_detector_are_a_twelfth():

@@ -24,19 +24,24 @@ def make(*names, online=False):
     return scorer
 
 
-def by_loop(view, values, online):
-    """Return a view's trace, window by window."""
+def error_of(view, by_row, online, newest):
+    """Return the one error of a window."""
+    if newest or (online and not isinstance(view, WindowPCA | NearestWindow)):
+        return by_row[-max(1, round(len(by_row) / 4)) :].max()
+    return by_row.mean() if online or isinstance(view, NearestWindow) else by_row.max()
+
+
+def by_loop(view, values, online, *, newest=False, own=None):
+    """Return what one part of a view says of each row, window by window."""
     rows, every = len(values), step(view)
     first = list(range(0, rows - view.window + 1, every))
     if not online and first[-1] < rows - view.window:
         first.append(rows - view.window)
     errors = []
     for start in first:
-        error = view.errors(values[start : start + view.window].T[None])[0].mean(axis=0)
-        if isinstance(view, NearestWindow) or (online and isinstance(view, WindowPCA)):
-            errors.append(error.mean())
-        else:
-            errors.append(error[-max(1, round(view.judged / 4)) :].max() if online else error.max())
+        more = {} if own is None else {"barred": view.overlapping(own, np.array([start]))}
+        by_row = view.errors(values[start : start + view.window].T[None], **more)[0].mean(axis=0)
+        errors.append(error_of(view, by_row, online, newest))
     found = np.full(rows, np.nan)
     for row in range(rows):
         if online:
@@ -51,18 +56,27 @@ def by_loop(view, values, online):
     return np.array([np.nan if np.isnan(value) else np.nanmean(each) for value, each in zip(found, around, strict=True)])
 
 
+def in_units(name, online, newest=False):
+    """Return roots of the errors of one part of a view, in the unit of the training part."""
+    view = VIEWS[name]
+    own = by_loop(view, TRAIN, online, newest=newest, own=0 if isinstance(view, NearestWindow) else None)
+    return np.sqrt(by_loop(view, ASKED, online, newest=newest) / np.nanquantile(own, 0.99))
+
+
 @pytest.mark.parametrize("online", [False, True])
 @pytest.mark.parametrize("name", VIEWS)
-def test_a_trace_is_what_a_loop_over_windows_gives(name, online):
-    found = make(name, online=online).trace(name, ASKED)
-    np.testing.assert_allclose(found, by_loop(VIEWS[name], ASKED, online), rtol=1e-7)
+def test_a_score_is_what_a_loop_over_windows_gives(name, online):
+    expected = in_units(name, online)
+    if online and name in ("shape", "nearest"):
+        expected = np.fmax(expected, in_units(name, online, newest=True))
+    np.testing.assert_allclose(make(name, online=online).score(ASKED), expected, rtol=1e-7)
 
 
 @pytest.mark.parametrize("online", [False, True])
 def test_a_score_is_the_mean_over_the_views_that_say_something(online):
     scorer = make(online=online)
-    parts = {name: np.sqrt(scorer.trace(name, ASKED) / scorer.units[name]) for name in VIEWS}
-    expected = [np.nan if np.isnan(row).all() else np.nanmean(row) for row in zip(*parts.values(), strict=True)]
+    parts = [make(name, online=online).score(ASKED) for name in VIEWS]
+    expected = [np.nan if np.isnan(row).all() else np.nanmean(row) for row in zip(*parts, strict=True)]
     np.testing.assert_allclose(scorer.score(ASKED), expected)
     assert np.isnan(scorer.score(ASKED)).sum() == (23 if online else 0)
     assert np.isnan(make("last").score(ASKED)).sum() == 24  # the first context
@@ -70,14 +84,33 @@ def test_a_score_is_the_mean_over_the_views_that_say_something(online):
     assert not np.isnan(make().score(ASKED[:24])).any()  # one view is enough
 
 
+def test_of_views_of_one_kind_the_one_counts_that_finds_more():
+    views = {"short": WindowPCA.fit([TRAIN], 20, shape=False), "long": WindowPCA.fit([TRAIN], 60, shape=False)}
+    asked = ASKED.copy()
+    asked[100:103] += 0.8  # short, and slight but lasting: either is seen better in one of the windows
+    asked[180:240] += 0.15
+    alone = []
+    for name, view in views.items():
+        scorer = Scorer({name: view}, online=True)
+        scorer.settle([TRAIN])
+        alone.append(scorer.score(asked))
+    both = Scorer(views, online=True)
+    both.settle([TRAIN])
+    np.testing.assert_allclose(both.score(asked), np.fmax(*alone))
+    assert (alone[0] > alone[1]).any()
+    assert (alone[1] > alone[0]).any()
+
+
 def test_units_are_what_all_but_a_hundredth_of_the_training_part_stay_below():
-    scorer = make("flat", "shape", online=True)
-    for name, unit in scorer.units.items():
-        assert (scorer.trace(name, TRAIN) > unit).mean() == pytest.approx(0.01, abs=0.01)
-    nearest = make("nearest", online=True)
-    own = nearest.trace("nearest", TRAIN, own=0)
-    assert nearest.units["nearest"] == pytest.approx(np.nanquantile(own, 0.99))
-    assert np.nanmax(nearest.trace("nearest", TRAIN)) < 0.5 * nearest.units["nearest"]  # each window finds itself
+    for name in VIEWS:
+        scorer = make(name, online=True)
+        (own,) = scorer.settle([TRAIN])
+        for part in scorer.parts(name):
+            alone = Scorer({name: VIEWS[name]}, True, {each.name: np.inf for each in scorer.parts(name)})
+            alone.units[part.name] = scorer.units[part.name]
+            assert (alone.scores(own) > 1).mean() == pytest.approx(0.01, abs=0.01)
+    scorer = make("nearest", online=True)
+    assert np.nanmax(scorer.score(TRAIN)) < 0.8  # each window finds itself
 
 
 def test_a_training_part_without_errors_has_a_unit():
@@ -130,9 +163,10 @@ def test_windows_behind_a_score_are_those_it_moves_with(name, online):
 def test_the_least_strange_window_tells_strange_rows_from_their_neighbours(online):
     strange = ASKED.copy()
     strange[120:125] += 8
-    found = make(online=online).least(strange)
+    scorer = make(online=online)
+    found = scorer.least(scorer.look(strange))
     usual = np.nanquantile(found, 0.9)
     high = np.flatnonzero(np.nan_to_num(found) > 3 * usual)
     assert {122} <= set(high) <= set(range(115, 131))
     score = make(online=online).score(strange)
-    assert (np.nan_to_num(score) > np.nanmax(score) / 2).sum() > 2 * len(high)
+    assert (np.nan_to_num(score) > np.nanmax(score) / 4).sum() > 2 * len(high)

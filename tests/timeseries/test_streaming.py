@@ -18,13 +18,17 @@ def scorer(*names):
         "last": Forecast(lambda contexts: contexts[..., -3:], 12, 3),
         "shape": WindowPCA.fit([TRAIN], 30, shape=True),
         "nearest": NearestWindow.fit([TRAIN], 50),
+        "second nearest": NearestWindow.fit([TRAIN], 20),
     }
     found = Scorer({name: views[name] for name in names}, online=True)
     found.settle([TRAIN])
     return found
 
 
-@pytest.mark.parametrize("names", [("flat",), ("last",), ("shape",), ("nearest",), ("flat", "last", "shape", "nearest")], ids=str)
+EACH = [("flat",), ("last",), ("shape",), ("nearest",)]
+
+
+@pytest.mark.parametrize("names", [*EACH, ("flat", "last", "shape", "nearest", "second nearest")], ids=str)
 def test_rows_one_by_one_are_scored_like_the_whole_series(names):
     asked = np.sin(np.arange(120)[:, None] / [3, 7]) + RNG.normal(0, 0.1, (120, 2))
     asked[60] += 5
