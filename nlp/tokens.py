@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipelines import data
+from pipelines.engines import load_framework
 from pipelines.errors import DataError
 
 from .texts import Text, plain
@@ -120,8 +121,8 @@ class Tokenizer:
     limit : int
         The most tokens of a window, marks of begin and end included.
     long_texts : str
-        `"window"`: windows that overlap by a quarter; `"head+tail"`: the first quarter of the limit and the end;
-        `"truncate"`: the begin.
+        `"window"`: windows that overlap by a quarter, of two long texts each of the one with each of the other; `"head+tail"`:
+        the first quarter of the limit and the end; `"truncate"`: the begin.
     pad : int
         The number of the token that fills up.
 
@@ -186,7 +187,9 @@ class Tokenizer:
             for text in clean:
                 yield self._head_and_tail(text)
             return
-        for encoding in self._library.encode_batch_fast(clean):
+        # of pairs the quick way numbers the texts wrongly in all windows but the first
+        encode = self._library.encode_batch_fast if isinstance(clean[0], str) else self._library.encode_batch
+        for encoding in encode(clean):
             rest = encoding.overflowing
             if self.long_texts == "window":
                 yield [encoding, *rest]
@@ -194,8 +197,7 @@ class Tokenizer:
                 yield [None, encoding] if rest else [encoding]
 
     def _head_and_tail(self, text: Any) -> list[Any]:
-        from tokenizers import Encoding
-
+        merge = _tokenizers().Encoding.merge
         parts = [text] if isinstance(text, str) else list(text)
         found = [self._library.encode(part, add_special_tokens=False) for part in parts]
         room = self.limit - self._library.num_special_tokens_to_add(is_pair=len(parts) > 1)
@@ -205,10 +207,10 @@ class Tokenizer:
         cut = []
         for part, share in zip(found, shares, strict=True):
             if len(part) > share:
-                head, tail = Encoding.merge([part]), Encoding.merge([part])  # copies
+                head, tail = merge([part]), merge([part])  # copies
                 head.truncate(share // 4)
                 tail.truncate(share - share // 4, direction="left")
-                part = Encoding.merge([head, tail])
+                part = merge([head, tail], growing_offsets=False)
             cut.append(part)
         return [None, self._library.post_process(*cut)]
 
@@ -275,8 +277,8 @@ class LengthBatches(data.Batches):
 def learn_words(texts: Sequence[str], size: int) -> str:
     """Learn a vocabulary from texts, lower-cased: the words that are there at least twice.
 
-    A rare word is unknown then, which says less than it could, but nothing wrong: its pieces would be learned by heart. Where more
-    than a fifth of all words would be unknown, as in languages with long words, pieces are learned all the same.
+    A rare word is unknown then, which says less than it could, but nothing wrong: its pieces would be learned by heart. Where
+    more than a fifth of all words would be unknown, as in languages with long words, pieces are learned all the same.
 
     Parameters
     ----------
@@ -320,8 +322,7 @@ def learn_wordpiece(texts: Sequence[str], size: int) -> str:
     ----------
     .. [1] Wu et al. (2016), "Google's Neural Machine Translation System", arXiv:1609.08144: word pieces.
     """
-    from tokenizers import Tokenizer, models, trainers
-
+    library = _tokenizers()
     normalizer, splitter = _bert()
     clean = [normalizer.normalize_str(plain(text)) for text in texts]
     counts = Counter(chain.from_iterable(clean))
@@ -329,10 +330,10 @@ def learn_wordpiece(texts: Sequence[str], size: int) -> str:
     rare = dict.fromkeys(map(ord, counts.keys() - set(letters)))
     # Pieces that begin within a word are named, too: the trainer would number them in the order of a hash table, and by these
     # numbers choose among pairs that are equally frequent.
-    trainer = trainers.WordPieceTrainer(
+    trainer = library.trainers.WordPieceTrainer(
         vocab_size=size, special_tokens=[*MARKS, *letters, *(f"##{letter}" for letter in letters)], show_progress=False
     )
-    trained = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    trained = library.Tokenizer(library.models.WordPiece(unk_token="[UNK]"))
     trained.pre_tokenizer = splitter
     trained.train_from_iterator((text.translate(rare) for text in clean), trainer)
     return _stored(trained.get_vocab())
@@ -340,28 +341,29 @@ def learn_wordpiece(texts: Sequence[str], size: int) -> str:
 
 def _bert() -> tuple[Any, Any]:
     """Return what cleans texts and what cuts them into words, as BERT does."""
-    from tokenizers import normalizers, pre_tokenizers
-
-    return normalizers.BertNormalizer(lowercase=True, strip_accents=False), pre_tokenizers.BertPreTokenizer()
+    library = _tokenizers()
+    return library.normalizers.BertNormalizer(lowercase=True, strip_accents=False), library.pre_tokenizers.BertPreTokenizer()
 
 
 def _stored(vocabulary: dict[str, int]) -> str:
     """Return BERT's tokenizer with a vocabulary, as JSON."""
-    from tokenizers import Tokenizer, decoders, models, processors
-
-    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    library = _tokenizers()
+    made = library.Tokenizer(library.models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
     made.normalizer, made.pre_tokenizer = _bert()
-    made.decoder = decoders.WordPiece()
+    made.decoder = library.decoders.WordPiece()
     made.add_special_tokens(list(MARKS))
-    made.post_processor = processors.BertProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))
+    ends = ((mark, vocabulary[mark]) for mark in ("[SEP]", "[CLS]"))
+    made.post_processor = library.processors.BertProcessing(*ends)
     return made.to_str()
 
 
-def _library(stored: str) -> Any:
-    from tokenizers import Tokenizer
+def _tokenizers() -> Any:
+    return load_framework("tokenizers")
 
+
+def _library(stored: str) -> Any:
     try:
-        found = Tokenizer.from_str(stored)
+        found = _tokenizers().Tokenizer.from_str(stored)
     except Exception as error:  # the library raises a bare Exception
         raise DataError(f"The tokenizer cannot be read: {error}.") from error
     found.no_truncation()

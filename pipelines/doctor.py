@@ -25,7 +25,7 @@ __all__ = ["describe", "diagnose"]
 _SECONDS = 60  # for one check; the first import of everything, from a cold disk, may take most of it
 _NEEDS = {  # as in pyproject.toml
     "vision": ("keras", "PIL", "safetensors"),  # and Keras's backend
-    "nlp": ("torch", "transformers", "accelerate", "safetensors"),
+    "nlp": ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "captum"),
     "speech": ("torch", "accelerate", "whisper"),
     "medical": ("torch", "accelerate", "monai"),
     "timeseries": ("torch", "accelerate", "safetensors"),

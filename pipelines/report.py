@@ -198,6 +198,35 @@ class Report:
         _write(path, self._render(path.suffix.lower()))
         return path
 
+    def errors(self) -> pd.DataFrame:
+        """Return the mistakes the model was surest of, at most 100, the surest first.
+
+        Returns
+        -------
+        DataFrame
+            Columns `sample` (its number), `text` where the samples are texts (of a long one the begin), `truth`, `prediction`,
+            and `confidence`, the probability of what was said. Where samples have several labels: a row a label that was
+            wrongly given or missed, its name in `label`. No row where all was right.
+
+        Raises
+        ------
+        DataError
+            If the report is not one of classification.
+
+        Examples
+        --------
+        >>> from pipelines.metrics import classification
+        >>> report = classification(["ham", "ham", "spam"], [0.2, 0.9, 0.7], ["ham", "spam"])
+        >>> report.errors().loc[1].to_dict()
+        {'sample': 1, 'truth': 'ham', 'prediction': 'spam', 'confidence': 0.9}
+        """
+        if "errors" not in self.tables:
+            raise DataError(
+                f"This report on {self.task} has no list of errors. Those of classifiers have one, if they were made by this "
+                "version: make it anew with model.evaluate(X, y) or metrics.classification(y_true, proba)."
+            )
+        return self.tables["errors"].copy()
+
     def plot(self) -> "Figure":
         """Draw the curves and the confusion matrix; returns a matplotlib Figure and leaves pyplot alone."""
         from pipelines import report_plot

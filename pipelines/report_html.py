@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipelines import report_plot
-from pipelines.report_text import interval, loud, number, title
+from pipelines.report_text import interval, loud, number, shortened, title
 
 if TYPE_CHECKING:
     from pipelines.report import Example, Report
 
-__all__ = ["fragment", "page"]
+__all__ = ["fragment", "page", "whole_page"]
 
 _MOST_COLUMNS = 30  # a wider table is only drawn; its numbers are in the JSON
+_MOST_LETTERS = 400  # of a text; the rest is in the JSON
 
 _SIZES = {
     "bias",
@@ -80,12 +81,15 @@ _STYLE = """<style>
 .dp-report .dp-grid svg { width: 100%; height: auto; font-family: inherit; }
 .dp-report .dp-grid .dp-wide { grid-column: 1 / -1; }
 .dp-report .dp-examples { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)); }
+.dp-report .dp-texts { grid-template-columns: repeat(auto-fill, minmax(min(100%, 320px), 1fr)); }
 .dp-report figure { margin: 0; }
 .dp-report .dp-examples img { width: 100%; border-radius: 6px; display: block; }
 .dp-report .dp-examples img.dp-pixels { image-rendering: pixelated; }
 .dp-report figcaption { font-size: .84rem; margin-top: .3rem; }
 .dp-report blockquote { margin: 0; padding: .6rem; border-radius: 6px; background: rgba(128, 140, 155, .14);
-  font-size: .88rem; }
+  font-size: .88rem; white-space: pre-line; }
+.dp-report .dp-text { text-align: start; }
+.dp-report td.dp-text { white-space: pre-line; min-width: 260px; overflow-wrap: anywhere; }
 @media (max-width: 640px) { .dp-report .dp-bar { display: none; }
   .dp-report th, .dp-report td { padding: .34rem .5rem; } }
 .dp-report li { margin: .25rem 0; }
@@ -96,8 +100,12 @@ _STYLE = """<style>
 
 def page(report: "Report") -> str:
     """Render a report as a whole page."""
-    heading = f"{report.task}: {report.headline} {number(report.metrics[report.headline])}"
-    return _PAGE.format(title=escape(heading), body=fragment(report))
+    return whole_page(f"{report.task}: {report.headline} {number(report.metrics[report.headline])}", fragment(report))
+
+
+def whole_page(heading: str, body: str) -> str:
+    """Put a piece of HTML into a page that follows the reader's light or dark mode."""
+    return _PAGE.format(title=escape(heading), body=body)
 
 
 def fragment(report: "Report") -> str:
@@ -107,8 +115,9 @@ def fragment(report: "Report") -> str:
         parts.append(_section("curves", f'<div class="dp-grid">{"".join(drawings.values())}</div>'))
     if report.examples:
         shown = "".join(_example(example) for example in report.examples)
-        parts.append(_section("examples", f'<div class="dp-examples">{shown}</div>'))
-    tables = {name: frame for name, frame in report.tables.items() if name != "headline"}
+        wide = " dp-texts" if any(example.text for example in report.examples) else ""
+        parts.append(_section("examples", f'<div class="dp-examples{wide}">{shown}</div>'))
+    tables = {name: frame for name, frame in report.tables.items() if name != "headline" and len(frame)}
     parts += [_section(title(name, frame), _table(frame)) for name, frame in tables.items()]
     if notes := [note for note in report.notes if note not in loud(report)]:
         parts.append(_section("notes", f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>"))
@@ -149,15 +158,26 @@ def _table(frame: pd.DataFrame, bars: list[str] | None = None) -> str:
         size = f"{len(frame):,} by {len(frame.columns):,}"
         return f'<p class="dp-small">{size}: too wide to print; save the report as .json for its numbers.</p>'
     names = [str(frame.index.name or ""), *map(str, frame.columns)]
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names) + ("<th></th>" if bars else "")
-    columns = [[number(value) for value in frame.iloc[:, j]] for j in range(len(frame.columns))]
+    head = "".join(map(_heading, names)) + ("<th></th>" if bars else "")
+    columns = [_cells(str(name), frame.iloc[:, j]) for j, name in enumerate(frame.columns)]
     rows = [_row(name, [column[i] for column in columns]) for i, name in enumerate(frame.index)]
     body = "".join(f"<tr>{row}{bar}</tr>" for row, bar in zip(rows, bars or [""] * len(rows), strict=True))
     return f'<div class="dp-scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _row(name: Any, values: list[str]) -> str:
-    return f'<th scope="row">{escape(str(name))}</th>' + "".join(f"<td>{escape(value)}</td>" for value in values)
+def _heading(name: str) -> str:
+    kind = ' class="dp-text"' if name == "text" else ""
+    return f'<th scope="col"{kind}>{escape(name)}</th>'
+
+
+def _cells(name: str, values: pd.Series) -> list[str]:
+    if name == "text":
+        return [f'<td class="dp-text" dir="auto">{escape(shortened(str(value), _MOST_LETTERS))}</td>' for value in values]
+    return [f"<td>{escape(number(value))}</td>" for value in values]
+
+
+def _row(name: Any, cells: list[str]) -> str:
+    return f'<th scope="row">{escape(str(name))}</th>{"".join(cells)}'
 
 
 def _bar(value: float, low: float, high: float) -> str:
@@ -175,5 +195,5 @@ def _example(example: "Example") -> str:
         small = int.from_bytes(example.image[16:20], "big") < 64  # the width in a PNG's header
         parts.append(f'<img src="{source}" alt="{escape(example.caption)}"{" class=dp-pixels" if small else ""}>')
     if example.text is not None:
-        parts.append(f"<blockquote>{escape(example.text)}</blockquote>")
+        parts.append(f'<blockquote dir="auto">{escape(shortened(example.text, _MOST_LETTERS))}</blockquote>')
     return f"<figure>{''.join(parts)}<figcaption>{escape(example.caption)}</figcaption></figure>"

@@ -12,7 +12,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from pipelines.report import Report
 
-__all__ = ["BELOW_BASELINE", "number", "title", "to_markdown", "to_text"]
+__all__ = ["BELOW_BASELINE", "clean", "number", "shortened", "title", "to_markdown", "to_text", "wrapped"]
 
 BELOW_BASELINE = "BELOW BASELINE"
 """A note that begins so is shown before the numbers."""
@@ -22,6 +22,7 @@ _MOST_ROWS = 24
 _MOST_COLUMNS = 12
 _NAME = 26  # columns of the terminal for a row's name
 _NARROWEST = 5  # and for a cell
+_MOST_LETTERS = 200  # of a cell in Markdown
 
 
 def to_text(report: "Report") -> str:
@@ -30,12 +31,14 @@ def to_text(report: "Report") -> str:
     plural = "sample" if report.n == 1 else "samples"
     first = f"{report.task}: {report.headline} {number(report.metrics[report.headline])}"
     parts = [f"{first}{f' (95 % interval {low} to {high})' if low else ''}, {report.n:,} {plural}"]
-    parts += [_wrapped(f"!! {note}") for note in loud(report)]
-    parts += [_block(title(name, frame), frame) for name, frame in _tables(report).items()]
-    if report.examples:
+    parts += [wrapped(f"!! {note}") for note in loud(report)]
+    parts += [_block(title(name, frame), frame) for name, frame in _tables(report).items() if name != "errors"]
+    if mistakes := len(report.tables.get("errors", ())):
+        parts.append(wrapped(f"The surest of the mistakes ({mistakes}) are listed by report.errors() and in the HTML report."))
+    elif report.examples:
         parts.append(f"{len(report.examples)} examples are shown in the HTML report.")
     if quiet := [note for note in report.notes if note not in loud(report)]:
-        parts.append("\n".join(["notes", *(_wrapped(f"- {note}") for note in quiet)]))
+        parts.append("\n".join(["notes", *(wrapped(f"- {note}") for note in quiet)]))
     return "\n\n".join(parts)
 
 
@@ -69,6 +72,11 @@ def number(value: Any) -> str:
     return f"{value:.4f}" if size < 1000 else f"{value:,.1f}"
 
 
+def shortened(text: str, most: int) -> str:
+    """Cut a text that is longer, and say so with an ellipsis."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def title(name: str, frame: pd.DataFrame) -> str:
     """Heading of a table; a table with two axes, such as a confusion matrix, says which is which."""
     return f"{name} (rows: {frame.index.name}, columns: {frame.columns.name})" if frame.columns.name else name
@@ -96,7 +104,7 @@ def _block(heading: str, frame: pd.DataFrame) -> str:
     shown = frame if len(frame) <= _MOST_ROWS else frame.head(_MOST_ROWS - 4)
     names = [str(frame.index.name or ""), *map(str, shown.index)]
     columns = [[str(name), *map(number, shown.iloc[:, j])] for j, name in enumerate(shown.columns)]
-    widths = [max(_columns_of(_clean(text)) for text in column) for column in columns]
+    widths = [max(_columns_of(clean(text)) for text in column) for column in columns]
     first = _aligned(names, min(_NAME, _room_for_names(widths)), right=False)
     room = _room(widths, _WIDTH - _columns_of(first[0]) - 2)
     cells = [first, *(_aligned(column, room, right=True) for column in columns)]
@@ -119,13 +127,13 @@ def _room(widths: Sequence[int], available: int) -> int:
 
 
 def _aligned(texts: Sequence[str], most: int, *, right: bool) -> list[str]:
-    cut = [_cut(_clean(text), most) for text in texts]
+    cut = [_cut(clean(text), most) for text in texts]
     width = max(map(_columns_of, cut))
     pads = [" " * (width - _columns_of(text)) for text in cut]
     return [pad + text if right else text + pad for pad, text in zip(pads, cut, strict=True)]
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Replace what would break a line or steer the terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
@@ -144,8 +152,9 @@ def _cut(text: str, most: int) -> str:
     return f"{text}…"
 
 
-def _wrapped(text: str) -> str:
-    return textwrap.fill(_clean(text), _WIDTH, subsequent_indent="  ")
+def wrapped(text: str) -> str:
+    """Break a sentence into lines for a terminal."""
+    return textwrap.fill(clean(text), _WIDTH, subsequent_indent="  ")
 
 
 def _cell(text: str) -> str:
@@ -155,7 +164,8 @@ def _cell(text: str) -> str:
 
 def _pipes(frame: pd.DataFrame) -> str:
     head = [str(frame.index.name or ""), *map(str, frame.columns)]
-    rows = [[str(name), *map(number, values)] for name, values in zip(frame.index, _rows(frame), strict=True)]
+    shown = [[shortened(number(value), _MOST_LETTERS) for value in values] for values in _rows(frame)]
+    rows = [[str(name), *values] for name, values in zip(frame.index, shown, strict=True)]
     lines = [head, ["---"] + ["---:"] * len(frame.columns), *rows]
     return "\n".join(f"| {' | '.join(line if line[:3] == '---' else _cell(line) for line in row)} |" for row in lines)
 

@@ -10,6 +10,7 @@ from sklearn.metrics import confusion_matrix
 from pipelines.bootstrap import affordable, intervals
 from pipelines.metrics._answers import Answers, check_answers, check_groups
 from pipelines.metrics._curves import curves
+from pipelines.metrics._mistakes import mistakes
 from pipelines.metrics._scores import per_class, scores
 from pipelines.metrics._weighted import WeightedScores
 from pipelines.report import BELOW_BASELINE, Example, Report
@@ -72,7 +73,7 @@ def classification(
     -------
     Report
         Headline ``accuracy`` (multi-label: ``f1_macro``, and accuracy is that of the whole row); tables ``headline``,
-        ``baselines``, ``classes``, ``confusion`` and ``groups``; curves ``roc``, ``pr`` and ``reliability``.
+        ``baselines``, ``classes``, ``confusion``, ``groups`` and ``errors``; curves ``roc``, ``pr`` and ``reliability``.
         Macro ROC-AUC and PR-AUC are one-vs-rest over the classes for which they are defined.
 
     Raises
@@ -102,6 +103,7 @@ def classification(
         tables["confusion"] = _confusion_table(answers)
     if groups is not None:
         tables["groups"] = _group_table(answers, weighted, groups)
+    tables["errors"] = mistakes(answers)
     headline = "f1_macro" if answers.multilabel else "accuracy"
     return Report(
         task="classification",

@@ -15,7 +15,10 @@ from .. import checks, data, metrics
 from ..errors import DataError, ParameterError
 from ..report import Example, Report
 
-__all__ = ["ClassifierMixin", "best_temperature", "confident_mistakes", "is_multilabel"]
+__all__ = ["ClassifierMixin", "best_temperature", "is_multilabel"]
+
+_SHOWN = 12  # mistakes with picture or text in the HTML report
+_LONGEST = 2000  # letters of a text that a report keeps: with a hundred long documents it must still be a small file
 
 
 class ClassifierMixin:
@@ -211,30 +214,37 @@ class ClassifierMixin:
         return self.decide(self._proba(outputs))
 
     def _report(self, X: Any, y: np.ndarray, outputs: np.ndarray, groups: Any, context: dict[str, Any]) -> Report:
-        proba = self._proba(outputs)
-        truth = y if self.multilabel_ else self.classes_[y]
-        wrong = [] if self.multilabel_ else confident_mistakes(y, proba)
         report = metrics.classification(
-            truth,
-            proba,
+            y if self.multilabel_ else self.classes_[y],
+            self._proba(outputs),
             self.classes_.tolist(),
             threshold=self.threshold_.tolist() if self.multilabel_ else None,
             groups=groups,
             baselines=self._baselines(X),
             seed=self.seed,  # type: ignore[attr-defined]
             context=context,
-            examples=tuple(self._example(X, i, y, proba) for i in wrong),
         )
-        return replace(report, task=self.task, notes=(*report.notes, *self.notes_))  # type: ignore[attr-defined]
+        errors = self._with_texts(report.errors(), X)
+        return replace(
+            report,
+            task=self.task,  # type: ignore[attr-defined]
+            tables={**report.tables, "errors": errors},
+            notes=(*report.notes, *self.notes_),  # type: ignore[attr-defined]
+            examples=tuple(self._example(X, mistake) for mistake in errors.head(_SHOWN).itertuples()),
+        )
 
     def _baselines(self, X: Any) -> dict[str, np.ndarray]:
         """Return what simple models say of the same samples; a domain adds its own."""
         return {"majority class": np.tile(self.class_prior_, (len(X), 1))}
 
-    def _example(self, X: Any, i: int, y: np.ndarray, proba: np.ndarray) -> Example:
-        said = int(np.argmax(proba[i]))
-        caption = f"sample {i}: {self.classes_[y[i]]} taken for {self.classes_[said]} ({proba[i, said]:.0%} sure)"
-        return Example(caption=caption, image=self._picture(X, i), text=self._passage(X, i))
+    def _with_texts(self, errors: pd.DataFrame, X: Any) -> pd.DataFrame:
+        if self._passage(X, 0) is None:
+            return errors
+        errors.insert(1, "text", [_kept(self._passage(X, i) or "") for i in errors["sample"].tolist()])
+        return errors
+
+    def _example(self, X: Any, mistake: Any) -> Example:
+        return Example(_caption(mistake), image=self._picture(X, mistake.sample), text=getattr(mistake, "text", None))
 
     def _picture(self, X: Any, i: int) -> bytes | None:
         """Return a PNG of sample `i` where the samples are images."""
@@ -290,16 +300,19 @@ def best_temperature(outputs: np.ndarray, y: np.ndarray, weights: np.ndarray) ->
     return loss(best.x), float(np.exp(best.x))
 
 
-def confident_mistakes(y: np.ndarray, proba: np.ndarray, most: int = 12) -> list[int]:
-    """Return the indices of the wrong predictions the model was surest of.
+def _caption(mistake: Any) -> str:
+    """Say what happened in one row of the table of errors."""
+    sure = f"({mistake.confidence:.0%} sure)"
+    if hasattr(mistake, "label"):
+        done = "wrongly given" if mistake.prediction == "present" else "missed"
+        return f"sample {mistake.sample}: {mistake.label} {done} {sure}"
+    return f"sample {mistake.sample}: {mistake.truth} taken for {mistake.prediction} {sure}"
 
-    Examples
-    --------
-    >>> confident_mistakes(np.array([0, 1, 0]), np.array([[0.1, 0.9], [0.6, 0.4], [0.8, 0.2]]))
-    [0, 1]
-    """
-    wrong = np.flatnonzero(np.argmax(proba, axis=1) != y)
-    return [int(i) for i in wrong[np.argsort(-proba[wrong].max(axis=1), kind="stable")][:most]]
+
+def _kept(text: str) -> str:
+    """Keep the begin of a long text, and no half characters (lone surrogates), which go into no file."""
+    short = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return short.encode("utf-8", "replace").decode("utf-8")
 
 
 # ---------------------------------------------------------------- labels in their many forms

@@ -134,3 +134,11 @@ def test_prediction_takes_long_windows_first_and_returns_to_the_order():
     assert found.in_order(computed).tolist() == list(range(1000))
     with pytest.raises(IndexError):
         found[len(found)]
+
+
+def test_all_windows_of_a_pair_say_which_text_is_the_second():
+    tokens = Tokenizer(STORED, 16).encode([(" ".join(WORDS), "1 2 3")])
+    assert tokens.counts[0] > 1
+    for window in range(len(tokens)):
+        ids, second = (getattr(tokens, name)[tokens.starts[window] : tokens.starts[window + 1]] for name in ("ids", "second"))
+        assert np.array_equal(second, (np.cumsum(ids == 3) - (ids == 3)).clip(0, 1))  # 3 ends each text

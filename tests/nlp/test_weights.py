@@ -13,7 +13,7 @@ KINDS = ["bert", "distilbert", "roberta", "electra", "mpnet", "deberta-v2", "mod
 
 
 def small(folder, **params):
-    return TextClassifier(**{"weights": folder, "epochs": 1, "verbose": 0, **params})
+    return TextClassifier(**{"weights": folder, "few_shot": False, "epochs": 1, "verbose": 0, **params})
 
 
 @pytest.mark.parametrize("kind", KINDS)

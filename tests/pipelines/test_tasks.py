@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from pipelines.tasks.classification import best_temperature, confident_mistakes
+from pipelines.tasks.classification import best_temperature
 
 
 def drawn(n, k, scale, seed=0):
@@ -40,9 +40,3 @@ def test_class_weights_count():
     scores, y = drawn(500, 2, 1.0)
     even, heavy = (best_temperature(scores, y, np.array(weights))[0] for weights in ([1.0, 1.0], [1.0, 9.0]))
     assert even != pytest.approx(heavy, rel=1e-3)
-
-
-def test_most_confident_mistakes_come_first():
-    proba = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
-    assert confident_mistakes(np.array([1, 0, 1, 0]), proba) == [0, 1]
-    assert confident_mistakes(np.array([1, 0, 1, 0]), proba, most=1) == [0]
