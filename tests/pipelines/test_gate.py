@@ -234,6 +234,18 @@ def test_torch_threads(tmp_path, before, variable, expected):
     assert run(code, path=tmp_path, OMP_NUM_THREADS=variable, MKL_NUM_THREADS=None).stdout == expected
 
 
+@pytest.mark.parametrize(
+    ("mine", "expected"),
+    [({}, "2000 None"), ({"GOMP_SPINCOUNT": "7"}, "7 None"), ({"OMP_WAIT_POLICY": "active"}, "None active")],
+    ids=["nobody-set-it", "count", "policy"],
+)
+def test_threads_of_torch_do_not_wait_spinning(tmp_path, mine, expected):
+    fake(tmp_path, "torch", "import os; print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'))")
+    code = "from pipelines.engines import load_framework; load_framework('torch')"
+    settings = {"GOMP_SPINCOUNT": None, "OMP_WAIT_POLICY": None, "OMP_NUM_THREADS": "1", **mine}
+    assert run(code, path=tmp_path, **settings).stdout == f"{expected}\n"
+
+
 @slow
 def test_user_calls_stay():
     mine = """
