@@ -78,9 +78,22 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--resume", help="a folder for checkpoints; the same call goes on from there after a crash")
     _add_data(fit)
 
-    predict = command("predict", _predict, "predict files, what comes after a series, or its anomalies, with a saved pipeline")
+    predict = command(
+        "predict",
+        _predict,
+        "predict files, texts, what comes after a series, or its anomalies, with a saved pipeline",
+        epilog="A text that begins with a dash comes after two of them: pipelines predict model/ -- '-1 of 5'",
+    )
     predict.add_argument("model", help="a saved folder")
-    predict.add_argument("inputs", nargs="*", help="files or folders; a table of time series, by default those of the training")
+    predict.add_argument(
+        "inputs",
+        nargs="*",
+        help="files or folders; texts, each in quotes; a table of time series, by default those of the training",
+    )
+    predict.add_argument(
+        "--data", help="a file or folder with the inputs; texts: a table with --x, or files that are one text each"
+    )
+    predict.add_argument("--x", help=cli_data.Samples.options["x"])
     predict.add_argument("--device", default="auto")
     _add_options(predict, "a table of time series", cli_data.TimeSeries.options)
     predict.add_argument("--future", help="forecasting: a table with the columns known in advance, for the rows to forecast")

@@ -1,6 +1,7 @@
 """What the command line knows of each reader: its options, how data becomes parts to fit and judge, how predictions look."""
 
 import math
+import os
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from . import data
 from .checks import did_you_mean
 from .errors import DataError, ParameterError
 
-__all__ = ["READERS", "ForecastSeries", "MonitoredSeries", "Parts", "Samples", "TimeSeries", "reader_of"]
+__all__ = ["READERS", "ForecastSeries", "MonitoredSeries", "Parts", "Samples", "Texts", "TimeSeries", "reader_of"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Samples:
 
     about: ClassVar[str] = "a folder with one sub-folder per class, or a table"
     options: ClassVar[dict[str, str]] = {
-        "x": "a table's column with the samples",
-        "y": "a table's column with the labels",
+        "x": "a table's column with the samples; two columns with a comma between them are pairs of texts",
+        "y": "a table's column with the labels; several columns of 0 and 1 are several labels a sample",
         "group": "a table's column (patient, speaker) that is kept on one side of the split",
     }
     predicting: ClassVar[tuple[str, ...]] = ()
@@ -41,13 +42,14 @@ class Samples:
     def parts(self, model: Any, arguments: Namespace) -> Parts:
         """Read the data, and hold out a share of it; groups stay whole."""
         X, y, groups = self._read(arguments)
-        group_of = dict(zip(X, groups, strict=True)) if groups else {}
+        # an index says which rows a part has
+        y = y.reset_index(drop=True) if isinstance(y, pd.DataFrame) else pd.Series(y, dtype=object)
         held = valid = None
         if arguments.test:
             X, X_test, y, y_test = data.split(X, y, test=arguments.test, groups=groups, seed=model.seed)
             held = (X_test, y_test)
-        if groups and len({group_of[x] for x in X}) > 1:  # groups stay whole in the validation part, too
-            left = [group_of[x] for x in X]
+        left = [groups[row] for row in y.index] if groups else []
+        if len(set(left)) > 1:  # groups stay whole in the validation part, too
             X, X_valid, y, y_valid = data.split(X, y, test=0.1, groups=left, seed=model.seed)
             valid = (X_valid, y_valid)
         return Parts(X, y, valid, None if held is None else lambda model: held)
@@ -58,28 +60,87 @@ class Samples:
         return {"X": X, "y": y, "groups": groups}
 
     def predictions(self, model: Any, arguments: Namespace) -> Any:
-        """Return one row a file."""
-        if not arguments.inputs:
-            raise ParameterError("There is nothing to predict: name the inputs, files or folders.")
-        X = [file for path in arguments.inputs for file in (data.files(path) if Path(path).is_dir() else [path])]
+        """Return one row a sample."""
+        names, X = self._inputs(model, arguments)
+        if arguments.x and not any(map(data.is_table, _named(arguments))):
+            raise ParameterError(f"--x {arguments.x} names a column, but no table was named. Name one with --data.")
         if not hasattr(model, "predict_proba"):
-            return [{"sample": x, "prediction": p} for x, p in zip(X, model.predict(X), strict=True)]
+            return [{"sample": name, "prediction": p} for name, p in zip(names, model.predict(X), strict=True)]
         proba = model.predict_proba(X)
-        names = [str(label) for label in model.classes_.tolist()]
+        classes = model.classes_.tolist()
         return [
-            {"sample": x, "prediction": p, "proba": {name: round(float(v), 6) for name, v in zip(names, row, strict=True)}}
-            for x, p, row in zip(X, model.decide(proba), proba, strict=True)
+            {"sample": name, "prediction": _said(p, classes, model.multilabel_), "proba": _proba(row, classes)}
+            for name, p, row in zip(names, model.decide(proba), proba, strict=True)
         ]
+
+    def _inputs(self, model: Any, arguments: Namespace) -> tuple[list[Any], list[Any]]:
+        """Return what to call each sample in the results, and the samples."""
+        found = _named(arguments)
+        if not found:
+            raise ParameterError("There is nothing to predict: name the inputs, files or folders.")
+        X = [sample for path in found for sample in self._stored(path, arguments)]
+        return X, X
+
+    def _stored(self, path: str, arguments: Namespace) -> list[Any]:
+        if Path(path).is_dir():
+            return data.files(path)
+        return data.table(path, x=_needed(arguments, path))[0] if data.is_table(path) else [path]
 
     def _read(self, arguments: Namespace) -> tuple[Any, Any, Any]:
         path = Path(arguments.data)
         if path.is_dir():
-            return *data.folder(path), None
+            _refuse_columns(arguments)
+            return *self._folder(path), None
         if not arguments.x or not arguments.y:
             raise ParameterError(f"{path} is read as a table, which needs --x COLUMN and --y COLUMN.")
-        X, y = data.table(path, x=arguments.x, y=arguments.y)
+        X, y = self._table(path, _columns(arguments.x), _columns(arguments.y))
         groups = data.table(path, x=arguments.group)[0] if arguments.group else None
         return X, y, groups
+
+    def _folder(self, path: Path) -> tuple[Any, Any]:
+        return data.folder(path)
+
+    def _table(self, path: Path, x: str | list[str], y: str | list[str]) -> tuple[Any, Any]:
+        return data.table(path, x=x, y=y)
+
+
+class Texts(Samples):
+    """Texts with labels: files in a folder, or the rows of a table; to predict, also what stands on the command line.
+
+    There an argument is a text, never the name of a file, so that no text is mistaken for one; files come with `--data`.
+    """
+
+    about: ClassVar[str] = "texts in a folder with one sub-folder per class, or in a table"
+
+    def truth(self, model: Any, arguments: Namespace) -> dict[str, Any]:
+        """Return the arguments of `evaluate`."""
+        found = super().truth(model, arguments)
+        _check_pairs(found["X"], model)
+        return found
+
+    def _inputs(self, model: Any, arguments: Namespace) -> tuple[list[Any], list[Any]]:
+        names, X = list(arguments.inputs), list(arguments.inputs)
+        for text in X:
+            _check_no_path(text)
+        if arguments.data:
+            more = self._stored(arguments.data, arguments)
+            names += more
+            X += more if data.is_table(arguments.data) else [data.read_text(file) for file in more]
+        if not X:
+            raise ParameterError("There is nothing to predict: write the texts, each in quotes, or name a file with --data.")
+        _check_pairs(X, model)
+        return names, X
+
+    def _stored(self, path: str, arguments: Namespace) -> list[Any]:
+        if data.is_table(path):
+            return data.texts(path, x=_columns(_needed(arguments, path)))[0]
+        return super()._stored(path, arguments)
+
+    def _folder(self, path: Path) -> tuple[Any, Any]:
+        return data.texts(path)
+
+    def _table(self, path: Path, x: str | list[str], y: str | list[str]) -> tuple[Any, Any]:
+        return data.texts(path, x=x, y=y)
 
 
 class TimeSeries:
@@ -97,9 +158,10 @@ class TimeSeries:
 
     def _table(self, arguments: Namespace) -> str | None:
         """Return the one table that was named after the model."""
-        if len(arguments.inputs) > 1:
-            raise ParameterError(f"One table with the series is enough, but {len(arguments.inputs)} files were named.")
-        return arguments.inputs[0] if arguments.inputs else None
+        found = _named(arguments)
+        if len(found) > 1:
+            raise ParameterError(f"One table with the series is enough, but {len(found)} files were named.")
+        return found[0] if found else None
 
     def _halves(self, X: pd.DataFrame, model: Any, arguments: Namespace) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
         """Cut the end off each series."""
@@ -204,6 +266,56 @@ class MonitoredSeries(TimeSeries):
         return table
 
 
+def _named(arguments: Namespace) -> list[str]:
+    """Return the files and folders that `predict` was given, with or without `--data` before them."""
+    return [*arguments.inputs, *([arguments.data] if arguments.data else [])]
+
+
+def _needed(arguments: Namespace, path: str) -> str:
+    if not arguments.x:
+        raise ParameterError(f"{path} is read as a table, which needs --x COLUMN.")
+    return str(arguments.x)
+
+
+def _columns(text: str) -> str | list[str]:
+    """Return one column, or several that are separated by commas."""
+    names = [name.strip() for name in text.split(",")]
+    return names[0] if len(names) == 1 else names
+
+
+def _refuse_columns(arguments: Namespace) -> None:
+    for name in Samples.options:
+        if getattr(arguments, name):
+            raise ParameterError(f"--{name} names a table's column, but {arguments.data} is a folder. Leave --{name} out.")
+
+
+def _check_no_path(text: str) -> None:
+    """Refuse what looks like the name of a file or is one, for that name would be classified and not what is in the file."""
+    if len(text.split()) != 1:
+        return
+    ending = data.is_table(text) or text.lower().endswith(".txt")
+    if ending or (os.path.exists(text) and (Path(text).suffix or os.sep in text)):
+        raise ParameterError(f"{text!r} would be classified as a text. For the texts in a file or folder write: --data {text}")
+
+
+def _check_pairs(X: list[Any], model: Any) -> None:
+    """Say how to name pairs, or single texts, where training had the others."""
+    pairs = [not isinstance(x, str) for x in X]
+    if all(pair == model.pairs_ for pair in pairs):
+        return
+    had, now = ("pairs of texts", "--x FIRST,SECOND") if model.pairs_ else ("single texts", "--x COLUMN")
+    raise ParameterError(f"The model was fitted on {had}. Name them as those of a table: --data FILE {now}")
+
+
+def _said(prediction: Any, classes: list[Any], several: bool) -> Any:
+    """Return a label, or where samples have several the list of them."""
+    return [label for label, there in zip(classes, prediction, strict=True) if there] if several else prediction
+
+
+def _proba(row: Any, classes: list[Any]) -> dict[str, float]:
+    return {str(label): round(float(value), 6) for label, value in zip(classes, row, strict=True)}
+
+
 def _check_column(table: pd.DataFrame, name: str, path: str) -> None:
     if name not in table.columns:
         raise DataError(f"{path} has no column {name!r}.{did_you_mean(name, table.columns)}")
@@ -269,7 +381,12 @@ def _short(value: Any) -> Any:
 
 Reader = Samples | ForecastSeries | MonitoredSeries
 
-READERS: dict[str, Reader] = {"folder": Samples(), "series": ForecastSeries(), "monitored-series": MonitoredSeries()}
+READERS: dict[str, Reader] = {
+    "folder": Samples(),
+    "texts": Texts(),
+    "series": ForecastSeries(),
+    "monitored-series": MonitoredSeries(),
+}
 
 
 def reader_of(pipeline: Any, arguments: Namespace) -> Reader:

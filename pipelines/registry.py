@@ -17,6 +17,7 @@ TASKS = {
 
 DEMOS = {
     "digits": "vision.demo:digits",
+    "docstrings": "nlp.demo:docstrings",
     "co2": "timeseries.demo:co2",
     "faults": "timeseries.demo:faults",
 }

@@ -1,6 +1,10 @@
-"""Four readers: a folder of classes, pairs of files, a table, time series."""
+"""Five readers: a folder of classes, pairs of files, a table, texts, time series."""
 
+import csv
+import functools
+import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,18 +14,15 @@ import numpy as np
 import pandas as pd
 
 from .. import checks
-from ..errors import DataError
+from ..errors import DataError, ParameterError
 
-__all__ = ["files", "folder", "pairs", "series", "table"]
+__all__ = ["files", "folder", "is_table", "pairs", "read_text", "series", "table", "texts"]
 
+_CURE = "Save it as UTF-8, for instance with: iconv -f latin1 -t utf-8."
 _CLUTTER = {"thumbs.db", "desktop.ini"}
-_TABLES: dict[str, Callable[..., pd.DataFrame]] = {
-    ".csv": pd.read_csv,
-    ".tsv": lambda path: pd.read_csv(path, sep="\t"),
-    ".json": pd.read_json,
-    ".jsonl": lambda path: pd.read_json(path, lines=True),
-    ".parquet": pd.read_parquet,
-}
+# What keeps a text a text: "NA" and "None" are words, 007 is no number; an empty cell is missing all the same.
+_AS_WRITTEN = {"keep_default_na": False, "na_values": [""], "low_memory": False}
+_ENCLOSED = re.compile(r'(?m)(?:^|(?<=\t))"[^"]*+(?:""[^"]*+)*+"(?=\t|\r?$)')  # a whole cell of a TSV file in quotes
 
 
 def folder(path: str | os.PathLike[str], suffixes: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
@@ -105,7 +106,7 @@ def pairs(inputs: str | os.PathLike[str], targets: str | os.PathLike[str]) -> tu
     return [str(left[s]) for s in stems], [str(right[s]) for s in stems]
 
 
-def table(path: str | os.PathLike[str], *, x: str | Sequence[str], y: str | None = None) -> tuple[Any, list[Any] | None]:
+def table(path: str | os.PathLike[str], *, x: str | Sequence[str], y: str | Sequence[str] | None = None) -> tuple[Any, Any]:
     r"""Read samples and labels from a CSV, TSV, JSON, JSON-lines or Parquet file.
 
     Parameters
@@ -113,37 +114,119 @@ def table(path: str | os.PathLike[str], *, x: str | Sequence[str], y: str | None
     path : path
         The file; its ending says the format.
     x : str or sequence of str
-        The column with the samples, or several columns. Cells that are paths relative to the file's folder are completed.
-    y : str, optional
-        The column with the labels.
+        The column with the samples, or several columns. Cells that are paths relative to the file's folder are completed; `texts`
+        leaves them alone.
+    y : str or sequence of str, optional
+        The column with the labels, or several columns of 0 and 1, one a label.
 
     Returns
     -------
     X : list or DataFrame
         A list for one column, a DataFrame for several.
-    y : list or None
-        The labels.
+    y : list, DataFrame or None
+        The labels, likewise.
 
     Raises
     ------
     DataError
         If the file is missing, empty or unreadable, or a column is not in it.
 
+    Notes
+    -----
+    Quotes in a TSV file enclose cells, as spreadsheets write them, only if all of them do. Where they do not, or where the lines
+    alone are rows of one width, they are characters like any other, so that none can swallow lines.
+
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "texts.csv"
-    >>> _ = path.write_text("text,label\ngood,1\nbad,0\n")
-    >>> table(path, x="text", y="label")
-    (['good', 'bad'], [1, 0])
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "houses.csv"
+    >>> _ = path.write_text("rooms,label\n3,1\n2,0\n")
+    >>> table(path, x="rooms", y="label")
+    ([3, 2], [1, 0])
     """
     frame = _read_table(Path(path))
-    for name in [x] if isinstance(x, str) else list(x):
-        _column(frame, name, path)
-    targets = None if y is None else _column(frame, y, path).tolist()
-    if not isinstance(x, str):
-        return frame[list(x)], targets
-    return [_beside(Path(path).parent, cell) for cell in frame[x].tolist()], targets
+    X, targets = _columns(frame, x, path), None if y is None else _columns(frame, y, path)
+    return [_beside(Path(path).parent, cell) for cell in X] if isinstance(x, str) else X, targets
+
+
+def texts(
+    path: str | os.PathLike[str], *, x: str | Sequence[str] | None = None, y: str | Sequence[str] | None = None
+) -> tuple[list[Any], Any]:
+    r"""Read texts, or pairs of texts, from a table, or from a folder with one sub-folder per class.
+
+    Parameters
+    ----------
+    path : path
+        A file as in `table`, or a folder as in `folder`, each of whose files is one text in UTF-8.
+    x : str or sequence of str, optional
+        A table's column with the texts, or two columns with pairs of texts. Cells stay as they are written: "NA" is a word, 007
+        no number, and no text becomes a path, even if a file is called like it.
+    y : str or sequence of str, optional
+        A table's column with the labels, or several columns of 0 and 1, one a label.
+
+    Returns
+    -------
+    X : list of str, or of pairs of str
+        The texts.
+    y : list, DataFrame or None
+        The labels; those of a folder are the names of the sub-folders.
+
+    Raises
+    ------
+    DataError
+        If something is missing or unreadable: a file, a column, a row's text or label; the message names it.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "reviews.csv"
+    >>> _ = path.write_text("title,review,label\nNA,good,1\n007,bad,0\n")
+    >>> texts(path, x="review", y="label")
+    (['good', 'bad'], [1, 0])
+    >>> texts(path, x=["title", "review"])
+    ([('NA', 'good'), ('007', 'bad')], None)
+    """
+    if os.path.isdir(path):
+        if x is not None or y is not None:
+            raise ParameterError(f"{path} is a folder, whose texts and labels are no columns. Leave x and y out.")
+        files, classes = folder(path)
+        return [read_text(file) for file in files], classes
+    names = [x] if isinstance(x, str) else list(x or ())
+    if len(names) not in (1, 2):
+        raise ParameterError(f"{path} is read as a table: x must be the column with the texts, or two for pairs, but is {x!r}.")
+    frame = _read_table(Path(path), names)
+    found = [_cells(frame, name, path) for name in names]
+    if y is not None:
+        _check_labels(frame, [y] if isinstance(y, str) else y, path)
+    X: list[Any] = found[0] if len(found) == 1 else list(zip(*found, strict=True))
+    return X, None if y is None else _columns(frame, y, path)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Read a file that is one text.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is not in UTF-8.
+    """
+    try:
+        return Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}. {_CURE}") from error
+    except OSError as error:
+        raise DataError(f"The text {path} cannot be read: {error.strerror}. Check the path.") from error
+
+
+def is_table(path: str | os.PathLike[str]) -> bool:
+    """Tell by its ending whether a file is one that `table` reads.
+
+    Examples
+    --------
+    >>> is_table("reviews.CSV"), is_table("review.txt")
+    (True, False)
+    """
+    return Path(path).suffix.lower() in _TABLES
 
 
 def series(path: str | os.PathLike[str], *, time: str, value: str | Sequence[str] | None = None) -> tuple[pd.DataFrame, None]:
@@ -219,24 +302,104 @@ def _by_stem(root: Path) -> dict[str, Path]:
     return stems
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    if path.suffix.lower() not in _TABLES:
+def _read_table(path: Path, written: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a table; columns of texts as they are written, and no label beside them as missing for being called "NA"."""
+    if not is_table(path):
         raise DataError(f"{path} is no table this reader knows; expected a file ending in {', '.join(_TABLES)}.")
     if not path.is_file():
         raise DataError(f"The file {path} does not exist. Check the path.")
     try:
-        frame = _TABLES[path.suffix.lower()](path)
+        frame = _TABLES[path.suffix.lower()](path, written)
+    except DataError:
+        raise
     except (ValueError, OSError, UnicodeError) as error:  # pandas' parser errors are ValueErrors
-        raise DataError(f"{path} cannot be read as {path.suffix[1:].upper()}: {error}") from error
+        cure = f" {_CURE}" if isinstance(error, UnicodeError) else ""
+        raise DataError(f"{path} cannot be read as {path.suffix[1:].upper()}: {str(error).rstrip('.')}.{cure}") from error
     if frame.empty:
         raise DataError(f"{path} holds no rows.")
     return frame
+
+
+def _read_csv(path: Path, written: Sequence[str], **options: Any) -> pd.DataFrame:
+    if not written:
+        return pd.read_csv(path, **options)
+    frame = pd.read_csv(path, dtype=dict.fromkeys(written, str), **_AS_WRITTEN, **options)
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for names of the rows
+        raise DataError(
+            f"The rows of {path} have more cells than its header has names. Enclose texts that hold a separator in quotes, or "
+            "give every column a name."
+        )
+    return frame
+
+
+def _read_tsv(path: Path, written: Sequence[str]) -> pd.DataFrame:
+    return _read_csv(path, written, sep="\t", quoting=csv.QUOTE_MINIMAL if _encloses(path) else csv.QUOTE_NONE)
+
+
+def _read_json(path: Path, written: Sequence[str], lines: bool = False) -> pd.DataFrame:
+    if not written:
+        return pd.read_json(path, lines=lines)
+    text = read_text(path)  # pandas' reader makes dates and numbers of what looks like them
+    return pd.DataFrame([json.loads(line) for line in text.split("\n") if line.strip()] if lines else json.loads(text))
+
+
+def _read_parquet(path: Path, written: Sequence[str]) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except ImportError as error:
+        raise ImportError(f"{path} needs pyarrow to be read. Install it with: pip install pyarrow") from error
+
+
+_TABLES: dict[str, Callable[[Path, Sequence[str]], pd.DataFrame]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".json": _read_json,
+    ".jsonl": functools.partial(_read_json, lines=True),
+    ".parquet": _read_parquet,
+}
+
+
+def _encloses(path: Path) -> bool:
+    """Tell whether quotes enclose cells in a TSV file: if all of them do, and if its lines are no rows of one width without."""
+    content = path.read_bytes()
+    if b'"' not in content:
+        return False
+    text = content.decode("utf-8", "replace")
+    apart = _ENCLOSED.sub("x", text)
+    if '"' in apart:
+        return False
+    lines, rows = ([line.count("\t") for line in part.split("\n")[1:] if line.strip("\r")] for part in (text, apart))
+    return len(set(rows)) < 2 and (len(rows) == len(lines) or len(set(lines)) > 1)
 
 
 def _column(frame: pd.DataFrame, name: str, path: str | os.PathLike[str]) -> pd.Series:
     if name not in frame.columns:
         raise DataError(f"{path} has no column {name!r}.{checks.did_you_mean(name, frame.columns)}")
     return frame[name]
+
+
+def _columns(frame: pd.DataFrame, names: str | Sequence[str], path: str | os.PathLike[str]) -> Any:
+    """Return a column as a list, several as a DataFrame."""
+    if isinstance(names, str):
+        return _column(frame, names, path).tolist()
+    return pd.DataFrame({name: _column(frame, name, path) for name in names})
+
+
+def _cells(frame: pd.DataFrame, name: str, path: str | os.PathLike[str]) -> list[str]:
+    """Return a column of texts; the first cell that is none is named by its row."""
+    cells = _column(frame, name, path).tolist()
+    for row, cell in enumerate(cells):
+        if not isinstance(cell, str):
+            what = "is empty" if np.ndim(cell) == 0 and pd.isna(cell) else f"is {cell!r}, a {type(cell).__name__}"
+            raise DataError(f"The text of row {row} of {path}, in the column {name!r}, {what}. Drop the row, or give it a text.")
+    return cells
+
+
+def _check_labels(frame: pd.DataFrame, names: Sequence[str], path: str | os.PathLike[str]) -> None:
+    for name in names:
+        missing = np.flatnonzero(_column(frame, name, path).isna())
+        if len(missing):
+            raise DataError(f"Row {missing[0]} of {path} has no label in the column {name!r}. Drop the row, or give it one.")
 
 
 def _times(stamps: pd.Series, path: str | os.PathLike[str]) -> pd.DatetimeIndex:

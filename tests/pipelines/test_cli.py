@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import pipelines
-from pipelines import cli, cli_data, registry
+from pipelines import cli, cli_data, data, registry
 
 from ..conftest import ROOT
 
@@ -150,6 +150,28 @@ def test_predict_takes_files_and_folders(capsys, fitted, photos):
     assert all(sum(row["proba"].values()) == pytest.approx(1, abs=1e-5) for row in rows)
 
 
+def test_predict_takes_a_table_with_the_files(capsys, fitted, table):
+    code, out, err = run(capsys, "predict", fitted[0], table, "--x", "file")
+    assert code == 0, err
+    rows = strict_json(out)
+    assert [row["prediction"] for row in rows] == pd.read_csv(table)["colour"].tolist()
+    assert strict_json(run(capsys, "predict", fitted[0], "--data", table, "--x", "file")[1]) == rows
+
+
+def test_several_label_columns_mean_several_labels(capsys, table, tmp_path):
+    frame = pd.read_csv(table)
+    path = table.parent / "several.csv"
+    frame.assign(red=(frame["colour"] == "red") * 1, odd=np.arange(32) % 4 // 2).to_csv(path, index=False)
+    named = ["--data", path, "--x", "file", "--y", "red,odd", "--group", "camera"]
+    code, _, err = run(capsys, "fit", "image-classification", *named, "--out", tmp_path / "m", *QUICK)
+    assert code == 0, err
+    model = pipelines.load(tmp_path / "m")
+    assert model.classes_.tolist() == ["red", "odd"]
+    rows = strict_json(run(capsys, "predict", tmp_path / "m", *named[:4])[1])
+    said = model.predict(data.table(path, x="file")[0])
+    assert [[name in row["prediction"] for name in ("red", "odd")] for row in rows] == said.astype(bool).tolist()
+
+
 def test_evaluate_prints_the_report(capsys, fitted, photos, tmp_path):
     code, out, err = run(capsys, "evaluate", fitted[0], "--data", photos, "--report", tmp_path / "r.json")
     assert code == 0
@@ -237,7 +259,8 @@ def test_predict_goes_on_after_the_training_or_after_a_file(capsys, forecaster, 
     assert [row["date"] for row in rows] == [f"2024-01-11T0{hour}:00:00" for hour in range(6)]  # 240 rows were fitted on
     assert list(rows[0]) == ["date", "OT", "OT_q0.1", "OT_q0.9", "HUFL", "HUFL_q0.1", "HUFL_q0.9"]
     pd.read_csv(load)[200:240].to_csv(tmp_path / "history.csv", index=False)
-    assert strict_json(run(capsys, "predict", forecaster[0], tmp_path / "history.csv", "--time", "date")[1]) == rows
+    for named in ([tmp_path / "history.csv"], ["--data", tmp_path / "history.csv"]):
+        assert strict_json(run(capsys, "predict", forecaster[0], *named, "--time", "date")[1]) == rows
 
 
 def test_long_tables_and_columns_known_in_advance(capsys, load, tmp_path):
@@ -515,6 +538,9 @@ def test_options_that_do_not_fit_are_wrong_calls(capsys, photos, tmp_path, words
         (["predict", "{model}", "{empty}"], 1, "X is empty"),
         (["predict", "{model}"], 2, "inputs"),
         (["predict", "{model}", "a.png", "--future", "b.csv"], 2, "--future is for tasks that read a table of time series"),
+        (["predict", "{model}", "a.png", "--x", "file"], 2, "--x file names a column, but no table was named"),
+        (["predict", "{model}", "--data", "t.csv"], 2, "t.csv is read as a table, which needs --x COLUMN"),
+        (["evaluate", "{model}", "--data", "{photos}", "--y", "a"], 2, "--y names a table's column, but {photos} is a folder"),
         (["predict", "{model}", "a.png", "--events"], 2, "--events is for tasks that read a table of monitored series"),
         (
             ["evaluate", "{model}", "--data", "{photos}", "--label", "fault"],
@@ -536,7 +562,7 @@ def test_errors_are_sentences_with_their_exit_code(
     places = {"photos": photos, "model": fitted[0], "empty": tmp_path_factory.mktemp("empty")}
     found, out, err = run(capsys, *(argument.format(**places) for argument in arguments))
     assert (found, out) == (code, "")
-    assert message in err
+    assert message.format(**places) in err
     assert "Traceback" not in err
     assert os.listdir(tmp_path) == []
 

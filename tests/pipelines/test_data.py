@@ -1,5 +1,6 @@
 """Readers, the split that does not leak, duplicates, and batches."""
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 from pipelines import DataError, ParameterError, data
+
+from ..conftest import SHARED
 
 
 def touch(root, *names, content=b""):
@@ -141,10 +144,171 @@ def test_table_that_cannot_be_read_is_named(tmp_path, name, content, message):
         data.table(tmp_path / name, x="path")
 
 
+def test_parquet_without_its_package_gives_the_pip_line(tmp_path, monkeypatch):
+    for name in ("pyarrow", "fastparquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    touch(tmp_path, "t.parquet")
+    with pytest.raises(ImportError, match="pip install pyarrow"):
+        data.table(tmp_path / "t.parquet", x="text")
+
+
+def test_several_columns_of_labels_give_a_frame(tmp_path):
+    (tmp_path / "t.csv").write_text("path,red,big\na,1,0\nb,1,1\n")
+    X, y = data.table(tmp_path / "t.csv", x="path", y=["big", "red"])
+    assert X == ["a", "b"]
+    assert y.to_dict("list") == {"big": [0, 1], "red": [1, 1]}
+
+
 def test_mistyped_column_gets_a_suggestion(tmp_path):
     (tmp_path / "t.csv").write_text("text,label\na,1\n")
     with pytest.raises(DataError, match=r"no column 'lable'\. Did you mean 'label'\?"):
         data.table(tmp_path / "t.csv", x="text", y="lable")
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "json", "jsonl"])
+def test_texts_stay_as_they_are_written(tmp_path, monkeypatch, ending):
+    monkeypatch.chdir(tmp_path)
+    cells = [
+        "NA",
+        "None",
+        "007",
+        "1e5",
+        "True",
+        " nan ",
+        'He said "no", then left',
+        "2024-01-01",
+        "photo.png",
+        "t.csv",
+        "😀 שלום",
+    ]
+    frame = pd.DataFrame({"date": cells, "label": ["NA", "null"] * 5 + ["None"]})
+    path = tmp_path / f"t.{ending}"
+    writers = {
+        "csv": lambda: frame.to_csv(path, index=False),
+        "tsv": lambda: frame.to_csv(path, index=False, sep="\t"),
+        "json": lambda: frame.to_json(path),
+        "jsonl": lambda: frame.to_json(path, orient="records", lines=True),
+    }
+    writers[ending]()
+    touch(tmp_path, "photo.png", "deep/photo.png")
+    X, y = data.texts(path, x="date", y="label")
+    assert cells == X
+    assert all(type(text) is str for text in X)
+    assert y == frame["label"].tolist()
+
+
+def test_texts_that_are_names_of_files_beside_the_table_are_no_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    touch(tmp_path, "good")
+    (tmp_path / "t.csv").write_text("text,label\ngood,1\nbad,0\n")
+    assert data.texts(tmp_path / "t.csv", x="text")[0] == ["good", "bad"]
+    assert data.table(tmp_path / "t.csv", x="text")[0] == [str(tmp_path / "good"), "bad"]  # which is for images
+
+
+def test_texts_of_two_columns_are_pairs(tmp_path):
+    (tmp_path / "t.csv").write_text("question,answer,label\nwhy?,so,1\n1,2,0\n")
+    X, y = data.texts(str(tmp_path / "t.csv"), x=["question", "answer"], y="label")
+    assert X == [("why?", "so"), ("1", "2")]
+    assert y == [1, 0]
+    assert data.texts(tmp_path / "t.csv", x=["answer"])[0] == ["so", "2"]
+
+
+def test_texts_of_a_folder_are_what_its_files_say(tmp_path):
+    touch(tmp_path, "pos/1.txt", content="\ufeffgut, größer\r\n".encode())
+    touch(tmp_path, "neg/b/37261", content=b"bad")  # as in the 20 newsgroups
+    touch(tmp_path, "neg/.hidden", "readme.txt", content=b"\xff")
+    assert data.texts(tmp_path) == (["bad", "gut, größer\n"], ["neg", "pos"])
+
+
+def test_label_columns_may_be_several(tmp_path):
+    (tmp_path / "t.csv").write_text("text,red,big\na,1,0\nb,1,1\n")
+    assert data.texts(tmp_path / "t.csv", x="text", y=["big", "red"])[1].to_dict("list") == {"big": [0, 1], "red": [1, 1]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"text,label\na,1\n,0\n", r"text of row 1 of .*t\.csv, in the column 'text', is empty\. Drop the row"),
+        ("t.csv", b"text,label\na,1\nb,\n", r"Row 1 of .*t\.csv has no label in the column 'label'"),
+        ("t.json", b'[{"text": "a", "label": 1}, {"text": null, "label": 0}]', "text of row 1 .* is empty"),
+        ("t.json", b'[{"text": "a", "label": 1}, {"text": 5, "label": 0}]', "text of row 1 .* is 5, a int"),
+        ("t.jsonl", b'{"text": "a", "label": 1}\n{"text": ["b"], "label": 0}', r"text of row 1 .* is \['b'\], a list"),
+        ("t.csv", b"txt,label\na,1\n", r"no column 'text'\. Did you mean 'txt'"),
+        ("t.csv", b"text,lable\na,1\n", r"no column 'label'\. Did you mean 'lable'"),
+        ("t.csv", b"text,label\ngut gr\xf6\xdfer,1\n", "cannot be read as CSV: .*Save it as UTF-8"),
+        ("t.csv", b"text,label\ngood, very,1\nbad, very,0\n", "more cells than its header"),
+        ("t.csv", b"text,label\ngood,1\nbad, very,0\n", "cannot be read as CSV"),
+        ("t.csv", b"text,label\n", "holds no rows"),
+        ("t.xlsx", b"", "is no table this reader knows"),
+    ],
+)
+def test_texts_that_cannot_be_read_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        data.texts(tmp_path / name, x="text", y="label")
+
+
+def test_file_that_is_no_text_is_named(tmp_path):
+    touch(tmp_path, "pos/1.txt", content=b"good")
+    touch(tmp_path, "neg/2.txt", content=b"gr\xf6sser")
+    with pytest.raises(DataError, match=r"neg/2\.txt is no text in UTF-8: byte 2 is 0xf6\. Save it as UTF-8"):
+        data.texts(tmp_path)
+    with pytest.raises(DataError, match=r"nowhere\.txt cannot be read: No such file"):
+        data.read_text(tmp_path / "nowhere.txt")
+
+
+def test_columns_of_texts_are_asked_for(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n")
+    for x in (None, [], ["a", "b", "c"]):
+        with pytest.raises(ParameterError, match="x must be the column with the texts, or two for pairs"):
+            data.texts(tmp_path / "t.csv", x=x)
+    with pytest.raises(ParameterError, match="is a folder, whose texts and labels are no columns"):
+        data.texts(tmp_path, x="a")
+    with pytest.raises(DataError, match=r"nowhere\.csv does not exist"):
+        data.texts(tmp_path / "nowhere.csv", x="a")
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ('"I came home.\t1\nHe left."\t0\n', ['"I came home.', 'He left."']),  # a quote over two lines would swallow one
+        ('"Heat" is good\t1\n5" wide\t0\n', ['"Heat" is good', '5" wide']),
+        ('"Heat"\t1\nand "Ran" too\t0\n', ['"Heat"', 'and "Ran" too']),
+        ('"never closed\t1\nnext\t0\n', ['"never closed', "next"]),
+        ('"he said ""no"""\t1\nplain\t0\n', ['he said "no"', "plain"]),
+        ('"two\nlines"\t1\n"a\ttab"\t0\n', ["two\nlines", "a\ttab"]),
+        ('"two\r\nlines"\t1\r\nplain\t0\r\n', ["two\r\nlines", "plain"]),
+        ("no quotes\t1\nat all\t0\n", ["no quotes", "at all"]),
+    ],
+)
+def test_quotes_in_tsv_swallow_no_lines(tmp_path, content, texts):
+    (tmp_path / "t.tsv").write_bytes(b"text\tlabel\n" + content.encode())
+    assert data.texts(tmp_path / "t.tsv", x="text", y="label") == (texts, [1, 0])
+    assert data.table(tmp_path / "t.tsv", x="text", y="label") == (texts, [1, 0])
+
+
+@pytest.mark.parametrize("quoting", [0, 1, 2])  # where needed, all, all but numbers
+def test_tsv_written_by_pandas_comes_back(tmp_path, quoting):
+    frame = pd.DataFrame({"text": ['"', 'a "b"\nc', "tab\t", "plain", '""', "x" * 200_000], "label": [0, 1] * 3})
+    frame.to_csv(tmp_path / "t.tsv", sep="\t", index=False, quoting=quoting)
+    assert data.texts(tmp_path / "t.tsv", x="text", y="label") == (frame["text"].tolist(), [0, 1] * 3)
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(
+    ("name", "x", "y", "n"),
+    [
+        ("sst2/train.tsv", "sentence", "label", 6920),
+        ("banking77/train.csv", "text", "category", 10_003),
+        ("sms_spam/sms_spam.csv", "text", "label", 5574),
+        ("multi30k_en_de/train.tsv", "en", None, 6000),
+    ],
+)
+def test_well_known_tables_lose_no_row(name, x, y, n):
+    assert len(data.texts(SHARED / "nlp" / name, x=x, y=y)[0]) == n
 
 
 def test_series_has_times_as_index_in_the_files_order(tmp_path):
