@@ -279,6 +279,8 @@ class TextClassifier(ClassifierMixin, Pipeline):
 
     def _few(self, y: Any) -> bool:
         """Whether there are so few texts a class that fine-tuning as usual would not do."""
+        if self.few_shot is True and is_multilabel(y):
+            raise ParameterError("few_shot=True is for one label a text, but y has several. Leave few_shot out.")
         if self.few_shot != "auto" or self.weights is None or self.freeze or is_multilabel(y):
             return self.few_shot is True
         return len(y) < max(_FEW, _FEW_A_CLASS * len(set(np.asarray(y).tolist())))
@@ -404,7 +406,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
 
         started, vectors = time.perf_counter(), self._vectors(X)
         mean, scale = vectors.mean(0), np.maximum(vectors.std(0), 1e-6)
-        coef, intercept = baselines.fit_linear((vectors - mean) / scale, y, len(self.classes_))
+        coef, intercept = baselines.fit_linear((vectors - mean) / scale, y, len(self.classes_), weights=self._class_weights())
         networks.set_head(self.model_, coef / scale, intercept - (coef / scale) @ mean)
         figures = {} if valid is None else self._judge(self._infer(valid[0]), valid[1])
         record = {"epoch": 1, **figures, "seconds": round(time.perf_counter() - started, 3)}
@@ -445,7 +447,8 @@ class TextClassifier(ClassifierMixin, Pipeline):
                 parameters=networks.layerwise(self.model_, lr, 1.0)[1:-1],  # neither the last layer nor the word vectors
             )
         prior = few_shots.towards_names(self._vectors(spoken), k) if spoken else np.zeros((k, self.model_.head.in_features))
-        networks.set_head(self.model_, *few_shots.regression(self._vectors(X), y, prior, C=1.0 if spoken else 10.0))
+        C = 1.0 if spoken else 10.0
+        networks.set_head(self.model_, *few_shots.regression(self._vectors(X), y, prior, C, self._class_weights()))
         return history
 
     def _long(self, tokens: Tokens, what: str) -> list[str]:

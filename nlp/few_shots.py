@@ -110,7 +110,9 @@ def towards_names(vectors: np.ndarray, count: int) -> np.ndarray:
     return _TRUST * means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
 
 
-def regression(vectors: np.ndarray, y: np.ndarray, prior: np.ndarray, C: float) -> tuple[np.ndarray, np.ndarray]:
+def regression(
+    vectors: np.ndarray, y: np.ndarray, prior: np.ndarray, C: float, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Fit a logistic regression whose coefficients are believed beforehand to be near `prior` instead of zero.
 
     Parameters
@@ -123,6 +125,8 @@ def regression(vectors: np.ndarray, y: np.ndarray, prior: np.ndarray, C: float) 
         Mean of the coefficients' prior.
     C : float
         Its variance, as scikit-learn's parameter.
+    weights : ndarray, (k,), optional
+        Weight of each class; 1 by default.
 
     Returns
     -------
@@ -135,13 +139,14 @@ def regression(vectors: np.ndarray, y: np.ndarray, prior: np.ndarray, C: float) 
     middle = vectors.mean(0)
     centred = vectors - middle
     offsets, truth = centred @ prior.T, np.eye(k)[y]
+    shares = C * (np.ones(k) if weights is None else weights)[y]
 
     def cost(flat: np.ndarray) -> tuple[float, np.ndarray]:
         more, bias = flat[:-k].reshape(k, -1), flat[-k:]
         logs = log_softmax(offsets + centred @ more.T + bias, axis=1)
-        errors = np.exp(logs) - truth
-        value = -C * logs[np.arange(n), y].sum() + 0.5 * (more**2).sum() + 0.005 * (bias**2).sum()
-        return value, np.concatenate([(C * errors.T @ centred + more).ravel(), C * errors.sum(0) + 0.01 * bias])
+        errors = (np.exp(logs) - truth) * shares[:, None]
+        value = -shares @ logs[np.arange(n), y] + 0.5 * (more**2).sum() + 0.005 * (bias**2).sum()
+        return value, np.concatenate([(errors.T @ centred + more).ravel(), errors.sum(0) + 0.01 * bias])
 
     flat = minimize(cost, np.zeros(prior.size + k), jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
     coef = prior + flat[:-k].reshape(k, -1)

@@ -49,6 +49,20 @@ def test_few_shot_needs_weights(docstrings):
         TextClassifier(few_shot=True).fit(*few(docstrings))
 
 
+def test_few_shot_is_for_one_label_a_text(checkpoint, docstrings):
+    X, y = few(docstrings)
+    with pytest.raises(ParameterError, match="one label a text"):
+        TextClassifier(weights=checkpoint("bert"), few_shot=True).fit(X, [{label} for label in y])
+
+
+@pytest.mark.parametrize("params", [{"freeze": True}, {"few_shot": True}])
+def test_class_weights_count_without_fine_tuning(params, checkpoint, docstrings):
+    X, y = docstrings
+    model = TextClassifier(weights=checkpoint("bert"), class_weight={"pandas": 50.0}, verbose=0, **params).fit(X[:60], y[:60])
+    plain = TextClassifier(weights=checkpoint("bert"), verbose=0, **params).fit(X[:60], y[:60])
+    assert model.predict_proba(X)[:, 1].mean() > plain.predict_proba(X)[:, 1].mean() + 0.1
+
+
 @pytest.mark.parametrize(
     ("classes", "words"),
     [
