@@ -404,11 +404,15 @@ class TextClassifier(ClassifierMixin, Pipeline):
         """Fit a logistic regression on the vectors of the encoder as it is, and put it into the last layer."""
         from . import networks
 
-        started, vectors = time.perf_counter(), self._vectors(X)
+        started, precision = time.perf_counter(), self._precision()
+        vectors = self._vectors(X, precision)
         mean, scale = vectors.mean(0), np.maximum(vectors.std(0), 1e-6)
         coef, intercept = baselines.fit_linear((vectors - mean) / scale, y, len(self.classes_), weights=self._class_weights())
-        networks.set_head(self.model_, coef / scale, intercept - (coef / scale) @ mean)
-        figures = {} if valid is None else self._judge(self._infer(valid[0]), valid[1])
+        coef, intercept = coef / scale, intercept - (coef / scale) @ mean
+        networks.set_head(self.model_, coef, intercept)
+        figures = {}
+        if valid is not None:
+            figures = self._judge(baselines.linear_scores(self._vectors(valid[0], precision), coef, intercept), valid[1])
         record = {"epoch": 1, **figures, "seconds": round(time.perf_counter() - started, 3)}
         Progress(1, 1, verbose=self.verbose).epoch(record)
         return [record]
@@ -468,14 +472,15 @@ class TextClassifier(ClassifierMixin, Pipeline):
     def _infer(self, X: Any) -> np.ndarray:
         return self._computed(self.model_, X)
 
-    def _vectors(self, X: Any) -> np.ndarray:
+    def _vectors(self, X: Any, precision: str = "full") -> np.ndarray:
+        """Return the vectors of texts; to learn from them half precision will do."""
         from . import networks
 
-        return self._computed(networks.Vectors(self.model_), X)
+        return self._computed(networks.Vectors(self.model_), X, precision)
 
-    def _computed(self, network: Any, X: Any) -> np.ndarray:
+    def _computed(self, network: Any, X: Any, precision: str = "full") -> np.ndarray:
         batches = self._batches(X)
-        return batches.in_order(self._engine.infer(network, batches, device=self.device_))
+        return batches.in_order(self._engine.infer(network, batches, device=self.device_, precision=precision))
 
     # ---------------------------------------------------------------- baseline and report
     def _fit_baseline(self, X: Any, y: np.ndarray) -> None:

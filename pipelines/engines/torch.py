@@ -150,8 +150,10 @@ def train(
     return course.history
 
 
-def infer(model: Any, batches: Batches, *, device: Device) -> np.ndarray:
+def infer(model: Any, batches: Batches, *, device: Device, precision: str = "full") -> np.ndarray:
     """Return the network's outputs for all batches, one row a sample, reading the next batches meanwhile.
+
+    `precision` is "full", or "bf16" or "fp16" for mixed precision, where outputs may depend on how samples are batched.
 
     Examples
     --------
@@ -163,7 +165,7 @@ def infer(model: Any, batches: Batches, *, device: Device) -> np.ndarray:
     place = _place(device)
     with device.scope():
         model.to(place)  # out here: weights moved in inference mode could not be trained any more
-        with torch.inference_mode():
+        with torch.inference_mode(), _autocast(place, precision):
             return _outputs(model, batches, place)
 
 
@@ -301,7 +303,7 @@ class _Steps:
     def _backward(self, batch: tuple[Any, Any], weight: float) -> Any:
         """Add a batch's gradients to the step's, and return its loss; both by its share of the step's samples."""
         inputs, targets = _tensors(batch[0], self.team.place), _tensors(batch[1], self.team.place, labels=True)
-        with self.learner.autocast(self.team.place):
+        with _autocast(self.team.place, self.learner.precision):
             loss = self.loss(self.learner.model(inputs), targets)
         if weight != 1:
             loss = loss * weight
@@ -375,6 +377,11 @@ def _undecayed(model: Any) -> set[int]:
     return found | {id(p) for name, p in model.named_parameters() if p.ndim < 2 or name.endswith("bias")}
 
 
+def _autocast(place: Any, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """Return the context of a forward pass, which is what mixed precision is about."""
+    return torch.autocast(place.type, _HALF[precision]) if precision in _HALF else contextlib.nullcontext()
+
+
 # ---------------------------------------------------------------- outputs
 def _validated(model: Any, valid: Batches, place: Any) -> np.ndarray:
     with torch.no_grad():  # what a network computes once and keeps must serve in training again: no inference mode
@@ -440,13 +447,9 @@ class _Learner:
     """The network and its optimizer, and both as arrays, as checkpoints and the best epoch's weights are kept."""
 
     def __init__(self, model: Any, optimizer: Any, precision: str, clip: float | None) -> None:
-        self.model, self.optimizer, self.clip, self.half = model, optimizer, clip, _HALF.get(precision)
+        self.model, self.optimizer, self.clip, self.precision = model, optimizer, clip, precision
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.scaler = torch.amp.GradScaler(self.parameters[0].device.type, enabled=precision == "fp16")
-
-    def autocast(self, place: Any) -> contextlib.AbstractContextManager[Any]:
-        """Return the context of the forward pass, which is what mixed precision is about."""
-        return torch.autocast(place.type, self.half) if self.half else contextlib.nullcontext()
 
     def update(self, factor: float) -> None:
         """Take one step along the gradients, with `factor` times the highest learning rate."""

@@ -47,7 +47,7 @@ def test_frozen_encoder_learns_from_its_vectors(checkpoint, docstrings, tmp_path
 
 
 @pytest.mark.slow
-def test_a_real_pretrained_encoder_beats_tf_idf_on_docstrings(minilm, docstrings):
+def test_a_real_pretrained_encoder_is_of_use_frozen(minilm, docstrings):
     X, X_test, y, y_test = data.split(*docstrings, test=0.4, seed=0)
     report = quick(weights=minilm, freeze=True).fit(X, y).evaluate(X_test, y_test)
     rows = report.tables["baselines"]["log_loss"]
