@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.engines import load_framework
 
 from .texts import Text
-from .tokens import Tokenizer, Tokens
+from .tokens import Tokenizer, Tokens, by_length
 
 __all__ = ["MOST_STEPS", "Attribution", "Word", "attribute"]
 
@@ -123,31 +123,12 @@ class _Windows:
     @classmethod
     def of(cls, texts: Sequence[Text], tokenizer: Tokenizer, *, pretrained: bool) -> "_Windows":
         """Read texts as `Tokenizer.encode` does."""
-        found = [_encodings(tokenizer, text) for text in texts]
-        encodings = [window for windows, _ in found for window in windows]
-        tokens = Tokens(
-            ids=np.concatenate([np.array(window.ids, dtype=np.int64) for window in encodings]),
-            second=None if isinstance(texts[0], str) else np.concatenate([np.array(window.type_ids) for window in encodings]),
-            starts=np.cumsum([0, *map(len, encodings)]),
-            owners=np.repeat(np.arange(len(texts)), [len(windows) for windows, _ in found]),
-            n=len(texts),
-            long=0,
-            pad=tokenizer.pad,
-        )
-        places = [_places(window) for window in encodings]
+        found = list(tokenizer.windows(texts, places=True))
+        tokens = Tokens.of(found, pairs=not isinstance(texts[0], str), pad=tokenizer.pad)
+        places = [_places(window) for windows, _ in found for window in windows]
         words = np.array([place is not None for window in places for place in window])
         masked = replace(tokens, ids=np.where(words, _nothing(tokenizer, pretrained), tokens.ids))
         return cls(tokens, masked, places, [whole for _, whole in found])
-
-
-def _encodings(tokenizer: Tokenizer, text: Text) -> tuple[list[Any], bool]:
-    """Return the windows of a text as the tokenizer records them, and whether they hold all of it."""
-    if tokenizer.long_texts == "head+tail":
-        windows = tokenizer._head_and_tail(text)
-        return windows[-1:], windows[0] is not None
-    first = tokenizer._library.encode(*((text,) if isinstance(text, str) else text))
-    rest = first.overflowing
-    return ([first, *rest], True) if tokenizer.long_texts == "window" else ([first], not rest)
 
 
 def _places(window: Any) -> list[Place | None]:
@@ -254,20 +235,11 @@ def _settled(gradients: _Gradients) -> list[_Window]:
     pending, found = np.arange(len(lengths)), dict[int, _Window]()
     with gradients.ready():
         while len(pending) and steps <= MOST_STEPS:
-            for rows in _groups(pending, lengths, gradients.together // steps):
+            for rows in (pending[group] for group in by_length(lengths[pending], gradients.together // steps)):
                 found.update(zip(rows.tolist(), gradients(rows, steps), strict=True))
             pending = pending[[not found[row].settled for row in pending.tolist()]]
             steps *= 2
     return [found[row] for row in range(len(lengths))]
-
-
-def _groups(rows: np.ndarray, lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
-    """Cut windows, sorted by length, into groups of about so many tokens."""
-    rows = rows[np.argsort(-lengths[rows], kind="stable")]
-    while len(rows):
-        size = max(1, tokens // int(lengths[rows[0]]))
-        yield rows[:size]
-        rows = rows[size:]
 
 
 # ---------------------------------------------------------------- from tokens to words

@@ -197,7 +197,7 @@ def explain(pipeline: Any, texts: Sequence[Text], target: Any = None) -> Explana
     code = None if target is None else _code(pipeline.classes_, target)
     proba = pipeline._proba(pipeline._infer(texts))
     codes = proba.argmax(axis=1) if code is None else np.full(len(texts), code)
-    clean_texts = [plain(text) if isinstance(text, str) else (plain(text[0]), plain(text[1])) for text in texts]
+    clean_texts = [plain(text) for text in texts]
     found = attribute(pipeline, clean_texts, codes)
     return Explanations(
         Explanation(

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import io
 import json
-import logging
 import os
 import shutil
 import tempfile
@@ -15,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from pipelines.engines import load_framework
 from pipelines.errors import DataError
-from pipelines.progress import say
+from pipelines.progress import hushed, say
 
 from .texts import Text, plain
 from .tokens import Tokenizer
@@ -215,17 +215,10 @@ def _note(file: Path, proof: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's log, progress and advice to developers of PyTorch off the screen."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    with hushed("torch.onnx", "torch.export", "onnxscript", "onnx_ir"), warnings.catch_warnings(), silent[0], silent[1]:
+        warnings.simplefilter("ignore")
+        yield
 
 
 # ---------------------------------------------------------------- the proof: from the files alone
@@ -249,13 +242,13 @@ def _compare(file: Path, texts: Sequence[Text], expected: np.ndarray) -> float:
 
 def _windows(tokenizer: Path, settings: dict[str, Any], texts: Sequence[Text]) -> list[list[Any]]:
     """Return the windows of each text as the tokenizer beside the network gives them."""
-    clean = [tuple(map(plain, (text,) if isinstance(text, str) else text)) for text in texts]
     stored = tokenizer.read_text(encoding="utf-8")
     if settings["long_texts"] == "head+tail":  # what the tokenizer cannot do by itself
         ours = Tokenizer(stored, settings["max_length"], "head+tail", settings["pad_id"])
-        return [ours._head_and_tail(parts[0] if len(parts) == 1 else parts)[-1:] for parts in clean]
+        return [windows for windows, _ in ours.windows(texts)]
     library = load_framework("tokenizers").Tokenizer.from_str(stored)
-    firsts = [library.encode(*parts) for parts in clean]
+    clean = map(plain, texts)
+    firsts = [library.encode(*((text,) if isinstance(text, str) else text)) for text in clean]
     return [[first, *first.overflowing] if settings["long_texts"] == "window" else [first] for first in firsts]
 
 
@@ -277,7 +270,4 @@ def _probabilities(session: Any, settings: dict[str, Any], texts: Sequence[list[
         return probabilities
     firsts = np.cumsum([0, *map(len, texts[:-1])])
     means = np.add.reduceat(scores, firsts, axis=0) / np.array([[len(text)] for text in texts])
-    if settings["several_labels"]:
-        return 1 / (1 + np.exp(-means))
-    odds = np.exp(means - means.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
+    return expit(means) if settings["several_labels"] else softmax(means, axis=1)

@@ -1,7 +1,7 @@
 """What counts as a text, or a pair of texts, and what is said where a sample is none."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -57,7 +57,11 @@ def joined(texts: Sequence[Text]) -> list[str]:
     return [text if isinstance(text, str) else "\n".join(text) for text in texts]
 
 
-def plain(text: str) -> str:
+@overload
+def plain(text: str) -> str: ...
+@overload
+def plain(text: Text) -> Text: ...
+def plain(text: Text) -> Text:
     r"""Replace half characters (lone surrogates), which no tokenizer takes, by question marks.
 
     Examples
@@ -65,7 +69,9 @@ def plain(text: str) -> str:
     >>> plain("a\ud800b")
     'a?b'
     """
-    return text.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(text, str):
+        return text.encode("utf-8", "replace").decode("utf-8")
+    return plain(text[0]), plain(text[1])
 
 
 def _rows(X: Any) -> list[Any]:

@@ -1,8 +1,8 @@
 """From texts to tokens: tokenizers read or learned, texts longer than the limit, and batches of texts of like length."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -15,7 +15,7 @@ from pipelines.errors import DataError
 
 from .texts import Text, plain
 
-__all__ = ["LONG_TEXTS", "MARKS", "LengthBatches", "Tokenizer", "Tokens", "learn_wordpiece", "learn_words"]
+__all__ = ["LONG_TEXTS", "MARKS", "LengthBatches", "Tokenizer", "Tokens", "by_length", "learn_wordpiece", "learn_words"]
 
 LONG_TEXTS = ("window", "head+tail", "truncate")
 MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -55,6 +55,28 @@ class Tokens:
     n: int
     long: int
     pad: int
+
+    @classmethod
+    def of(cls, found: Iterable[tuple[list[Any], bool]], *, pairs: bool, pad: int) -> "Tokens":
+        """Gather what `Tokenizer.windows` yields."""
+        ids: list[np.ndarray] = []
+        second: list[np.ndarray] = []
+        counts, long = [], 0
+        for windows, whole in found:
+            counts.append(len(windows))
+            long += len(windows) > 1 or not whole
+            ids += [np.array(window.ids, dtype=np.int32) for window in windows]
+            if pairs:
+                second += [np.array(window.type_ids, dtype=np.int32) for window in windows]
+        return cls(
+            np.concatenate(ids),
+            np.concatenate(second) if pairs else None,
+            np.cumsum([0, *map(len, ids)]),
+            np.repeat(np.arange(len(counts)), counts),
+            len(counts),
+            long,
+            pad,
+        )
 
     def __len__(self) -> int:
         return len(self.owners)
@@ -99,14 +121,12 @@ class Tokens:
         )
         lengths = self.lengths[kept]
         places = np.repeat(self.starts[kept], lengths) + _ramps(lengths)
-        return Tokens(
-            self.ids[places],
-            None if self.second is None else self.second[places],
-            np.concatenate([[0], np.cumsum(lengths)]),
-            self.owners[kept],
-            self.n,
-            self.long,
-            self.pad,
+        return replace(
+            self,
+            ids=self.ids[places],
+            second=None if self.second is None else self.second[places],
+            starts=np.concatenate([[0], np.cumsum(lengths)]),
+            owners=self.owners[kept],
         )
 
 
@@ -159,50 +179,32 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[Text]) -> Tokens:
         """Return the tokens of texts, or of pairs of texts."""
-        ids, second, lengths, owners, long = [], [], [], [], 0
-        pairs = not isinstance(texts[0], str)
-        for first in range(0, len(texts), _AT_ONCE):
-            for i, windows in enumerate(self._windows(texts[first : first + _AT_ONCE]), start=first):
-                long += len(windows) > 1 or windows[0] is None
-                for window in windows[windows[0] is None :]:
-                    ids.append(np.array(window.ids, dtype=np.int32))
-                    lengths.append(len(window.ids))
-                    owners.append(i)
-                    if pairs:
-                        second.append(np.array(window.type_ids, dtype=np.int32))
-        return Tokens(
-            np.concatenate(ids),
-            np.concatenate(second) if pairs else None,
-            np.concatenate([[0], np.cumsum(lengths)]),
-            np.array(owners),
-            len(texts),
-            long,
-            self.pad,
-        )
+        portions = (texts[first : first + _AT_ONCE] for first in range(0, len(texts), _AT_ONCE))
+        found = chain.from_iterable(map(self.windows, portions))
+        return Tokens.of(found, pairs=not isinstance(texts[0], str), pad=self.pad)
 
-    def _windows(self, texts: Sequence[Text]) -> Iterator[list[Any]]:
-        """Yield the windows of each text; a None in front says that something was left out of them."""
-        clean = [plain(text) if isinstance(text, str) else tuple(map(plain, text)) for text in texts]
+    def windows(self, texts: Sequence[Text], *, places: bool = False) -> Iterator[tuple[list[Any], bool]]:
+        """Yield the windows of each text as the library records them, and whether they hold all of it.
+
+        With `places` they say where each token stands in the text, which takes longer.
+        """
+        clean = [plain(text) for text in texts]
         if self.long_texts == "head+tail":
-            for text in clean:
-                yield self._head_and_tail(text)
+            yield from map(self._head_and_tail, clean)
             return
         # of pairs the quick way numbers the texts wrongly in all windows but the first
-        encode = self._library.encode_batch_fast if isinstance(clean[0], str) else self._library.encode_batch
-        for encoding in encode(clean):
+        quick = isinstance(clean[0], str) and not places
+        for encoding in (self._library.encode_batch_fast if quick else self._library.encode_batch)(clean):
             rest = encoding.overflowing
-            if self.long_texts == "window":
-                yield [encoding, *rest]
-            else:
-                yield [None, encoding] if rest else [encoding]
+            yield ([encoding, *rest], True) if self.long_texts == "window" else ([encoding], not rest)
 
-    def _head_and_tail(self, text: Any) -> list[Any]:
+    def _head_and_tail(self, text: Text) -> tuple[list[Any], bool]:
         merge = _tokenizers().Encoding.merge
         parts = [text] if isinstance(text, str) else list(text)
         found = [self._library.encode(part, add_special_tokens=False) for part in parts]
         room = self.limit - self._library.num_special_tokens_to_add(is_pair=len(parts) > 1)
         if sum(map(len, found)) <= room:
-            return [self._library.post_process(*found)]
+            return [self._library.post_process(*found)], True
         shares = _shares([len(part) for part in found], room)
         cut = []
         for part, share in zip(found, shares, strict=True):
@@ -212,7 +214,7 @@ class Tokenizer:
                 tail.truncate(share - share // 4, direction="left")
                 part = merge([head, tail], growing_offsets=False)
             cut.append(part)
-        return [None, self._library.post_process(*cut)]
+        return [self._library.post_process(*cut)], False
 
 
 class LengthBatches(data.Batches):
@@ -239,18 +241,18 @@ class LengthBatches(data.Batches):
         self.tokens = tokens
         super().__init__(tokens.padded, len(tokens), batch_size, targets=targets, seed=seed)
         if seed is None:
-            self.order = np.argsort(-tokens.lengths, kind="stable")
-            self.cuts = _cuts(tokens.lengths[self.order])
+            self.groups = by_length(tokens.lengths, _TOKENS_TOGETHER)
+            self.order = np.concatenate(self.groups)
 
     def __len__(self) -> int:
-        return super().__len__() if self.seed is not None else len(self.cuts) - 1
+        return super().__len__() if self.seed is not None else len(self.groups)
 
     def __getitem__(self, i: int) -> tuple[Any, Any]:
         if self.seed is not None:
             return super().__getitem__(i)
         if not 0 <= i < len(self):
             raise IndexError(f"batch {i} of {len(self)}")
-        rows = self.order[self.cuts[i] : self.cuts[i + 1]]
+        rows = self.groups[i]
         return self.read(rows), None if self.targets is None else self.targets[rows]
 
     def in_order(self, outputs: np.ndarray) -> np.ndarray:
@@ -379,12 +381,19 @@ def _shares(lengths: list[int], room: int) -> list[int]:
     return [first, room - first]
 
 
-def _cuts(lengths: np.ndarray) -> np.ndarray:
-    """Return where to cut windows, sorted from long to short, into batches of about as many tokens each."""
+def by_length(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
+    """Sort windows, the longest first, into groups of about so many tokens each.
+
+    Examples
+    --------
+    >>> [group.tolist() for group in by_length(np.array([2, 9, 4, 4]), 9)]
+    [[1], [2, 3], [0]]
+    """
+    order = np.argsort(-lengths, kind="stable")
     cuts = [0]
-    while cuts[-1] < len(lengths):
-        cuts.append(min(len(lengths), cuts[-1] + max(1, _TOKENS_TOGETHER // int(lengths[cuts[-1]]))))
-    return np.array(cuts)
+    while cuts[-1] < len(order):
+        cuts.append(cuts[-1] + max(1, tokens // int(lengths[order[cuts[-1]]])))
+    return np.split(order, cuts[1:-1]) if len(order) else []
 
 
 def _ramps(lengths: np.ndarray) -> np.ndarray:

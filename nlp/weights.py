@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from pipelines.base import load
 from pipelines.engines import load_framework
 from pipelines.errors import DataError, ParameterError
+from pipelines.progress import hushed
 
 __all__ = ["Checkpoint", "Saved", "configured", "source"]
 
@@ -194,15 +194,11 @@ def _wanted() -> str:
 def _quiet() -> Iterator[None]:
     """Keep progress bars, advice and repeated attempts off the screen; what matters is said by us."""
     log = load_framework("transformers").utils.logging
-    bars, loggers = log.is_progress_bar_enabled(), [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+    bars = log.is_progress_bar_enabled()
     log.disable_progress_bar()
     try:
-        yield
+        with hushed("transformers", "huggingface_hub"):
+            yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
         if bars:
             log.enable_progress_bar()

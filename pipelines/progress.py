@@ -1,12 +1,13 @@
 """The progress bar and the logger: the only place of the library that writes to the screen."""
 
+import contextlib
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self, TextIO
 
-__all__ = ["Progress", "log", "say"]
+__all__ = ["Progress", "hushed", "log", "say"]
 
 log = logging.getLogger("pipelines")
 
@@ -16,6 +17,20 @@ def say(message: str, verbose: int, stream: TextIO | None = None) -> None:
     log.info(message)
     if verbose:
         print(message, file=stream or sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def hushed(*names: str) -> Iterator[None]:
+    """Keep what other libraries log, under these names, off the screen; what matters of it is said by us."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 class Progress:
