@@ -125,7 +125,7 @@ class Pipeline(BaseEstimator):
         Report
             Metrics with intervals, tables, curves and the rows of the simple baselines.
         """
-        check_is_fitted(self, "model_")
+        self._ready()
         X, y = self._samples(X, y)
         y = self._targets(y)
         started = time.perf_counter()
@@ -156,7 +156,7 @@ class Pipeline(BaseEstimator):
         DataError
             If the folder holds other things, cannot be written, or the disk is full.
         """
-        check_is_fitted(self, "model_")
+        self._ready()
         facts = {name: getattr(self, name) for name in _learned(self) if name not in _NOT_SAVED}
         arrays = {name: value for name, value in facts.items() if isinstance(value, np.ndarray)}
         manifest = {
@@ -253,6 +253,10 @@ class Pipeline(BaseEstimator):
     def _engine(self) -> "ModuleType":
         return engines.engine(self.engine)
 
+    def _ready(self) -> None:
+        """See that there is a network; a `pretrained` pipeline makes its own where `fit` has not been called."""
+        check_is_fitted(self, "model_")
+
     @classmethod
     def _resolve(cls, device: str) -> devices.Device:
         """Resolve a device; a framework that is missing is named with the extra of the task's domain."""
@@ -287,7 +291,7 @@ class Pipeline(BaseEstimator):
         warnings.warn(note, UserWarning, stacklevel=4)
 
     def _outputs(self, X: Any) -> np.ndarray:
-        check_is_fitted(self, "model_")
+        self._ready()
         X, _ = self._samples(X)
         return self._infer(self._inspect(X))
 
