@@ -19,6 +19,7 @@ from .errors import DataError, DeviceError, FormatError, ParameterError
 
 __all__ = ["main"]
 
+_LONG = ("proba", "segments", "skipped")  # of a prediction, not shown by a demo
 _OWN = ("data", *(name for reader in cli_data.READERS.values() for name in reader.options), "test", "out", "resume", "report")
 
 
@@ -81,20 +82,24 @@ def _parser() -> argparse.ArgumentParser:
     predict = command(
         "predict",
         _predict,
-        "predict files, texts, what comes after a series, or its anomalies, with a saved pipeline",
+        "predict files, texts, what is said in recordings, what comes after a series, or its anomalies, with a saved pipeline",
         epilog="A text that begins with a dash comes after two of them: pipelines predict model/ -- '-1 of 5'",
     )
     predict.add_argument("model", help="a saved folder")
     predict.add_argument(
         "inputs",
         nargs="*",
-        help="files or folders; texts, each in quotes; a table of time series, by default those of the training",
+        help="files or folders; texts, each in quotes; recordings; a table of time series, by default those of the training",
     )
     predict.add_argument(
         "--data", help="a file or folder with the inputs; texts: a table with --x, or files that are one text each"
     )
     predict.add_argument("--x", help=cli_data.Samples.options["x"])
     predict.add_argument("--device", default="auto")
+    predict.add_argument(
+        "--format", choices=("txt", "srt", "vtt", "tsv", "json"), help="recordings: what transcripts are written as"
+    )
+    predict.add_argument("--out", help="recordings: a folder for a file each, instead of the standard output")
     _add_options(predict, "a table of time series", cli_data.TimeSeries.options)
     predict.add_argument("--future", help="forecasting: a table with the columns known in advance, for the rows to forecast")
     predict.add_argument(
@@ -212,7 +217,8 @@ def _demo(arguments: argparse.Namespace, rest: list[str]) -> int:
     found = json.loads(fresh.stdout)
     sys.stdout.write(f"report   {out / 'report.html'}\nmodel    {out / 'model'}/\n")
     for row in found[:10]:
-        sys.stdout.write(f"predict  {', '.join(f'{key} {value}' for key, value in row.items() if key != 'proba')}\n")
+        shown = ", ".join(f"{key} {value}" for key, value in row.items() if key not in _LONG)
+        sys.stdout.write(f"predict  {shown}\n")
     if not _alike(found, expected):
         _log(f"error: the loaded model predicts {found}, the trained one {expected}")
         return 1
@@ -300,7 +306,10 @@ def _json(value: Any) -> str:
 
 
 def _print(value: Any) -> None:
-    sys.stdout.write(_json(value) + "\n")
+    """Print JSON, or the content of a file as it is."""
+    text = value if isinstance(value, str) else _json(value) + "\n"
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))  # a terminal may lack a letter
 
 
 def _log(line: str) -> None:

@@ -14,7 +14,7 @@ from . import data
 from .checks import did_you_mean
 from .errors import DataError, ParameterError
 
-__all__ = ["READERS", "ForecastSeries", "MonitoredSeries", "Parts", "Samples", "Texts", "TimeSeries", "reader_of"]
+__all__ = ["READERS", "ForecastSeries", "MonitoredSeries", "Parts", "Recordings", "Samples", "Texts", "TimeSeries", "reader_of"]
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class Samples:
     def predictions(self, model: Any, arguments: Namespace) -> Any:
         """Return one row a sample."""
         names, X = self._inputs(model, arguments)
-        if arguments.x and not any(map(data.is_table, _named(arguments))):
-            raise ParameterError(f"--x {arguments.x} names a column, but no table was named. Name one with --data.")
+        _check_x(arguments)
         if not hasattr(model, "predict_proba"):
             return [{"sample": name, "prediction": p} for name, p in zip(names, model.predict(X), strict=True)]
         proba = model.predict_proba(X)
@@ -141,6 +140,48 @@ class Texts(Samples):
 
     def _table(self, path: Path, x: str | list[str], y: str | list[str]) -> tuple[Any, Any]:
         return data.texts(path, x=x, y=y)
+
+
+class Recordings(Samples):
+    """Recordings with what is said in them: in a table, or in a folder with the texts beside them."""
+
+    about: ClassVar[str] = "recordings in a table, or in a folder with texts beside them"
+    predicting: ClassVar[tuple[str, ...]] = ("format", "out")
+
+    def predictions(self, model: Any, arguments: Namespace) -> Any:
+        """Return one transcript a recording, the content of a file, or the names of those that were written."""
+        names, X = self._inputs(model, arguments)
+        _check_x(arguments)
+        form = arguments.format or "json"
+        if arguments.out:
+            files = _files_for(names, Path(arguments.out), form)
+            return [
+                {"sample": name, "file": str(transcript.save(file))}
+                for name, file, transcript in zip(names, files, model.predict(X), strict=True)
+            ]
+        if form == "json":
+            return [{"sample": name, **transcript.to_dict()} for name, transcript in zip(names, model.predict(X), strict=True)]
+        if len(X) > 1:
+            raise ParameterError(f"{len(X)} recordings make as many .{form} files. Name a folder for them: --out FOLDER")
+        return model.predict(X)[0].render(form)
+
+    def _stored(self, path: str, arguments: Namespace) -> list[Any]:
+        if Path(path).is_dir():
+            found = data.files(path, data.AUDIO_SUFFIXES)
+            if not found:
+                raise DataError(f"The folder {path} holds no audio or video file, by the endings of its files.")
+            return found
+        return data.recordings(path, audio=arguments.x)[0] if data.is_table(path) else [path]
+
+    def _read(self, arguments: Namespace) -> tuple[Any, Any, Any]:
+        path = Path(arguments.data)
+        if path.is_dir():
+            _refuse_columns(arguments)
+        X, y = data.recordings(path, audio=arguments.x, text=arguments.y)
+        if y is None:
+            cure = "Put a .txt file beside each." if path.is_dir() else "Name the column with --y."
+            raise ParameterError(f"{path} does not say what is said in its recordings. {cure}")
+        return X, y, data.texts(path, x=arguments.group)[0] if arguments.group else None
 
 
 class TimeSeries:
@@ -283,6 +324,23 @@ def _columns(text: str) -> str | list[str]:
     return names[0] if len(names) == 1 else names
 
 
+def _check_x(arguments: Namespace) -> None:
+    if arguments.x and not any(map(data.is_table, _named(arguments))):
+        raise ParameterError(f"--x {arguments.x} names a column, but no table was named. Name one with --data.")
+
+
+def _files_for(names: list[str], folder: Path, form: str) -> list[Path]:
+    """Return a file a recording, in a folder that is made if it is not there; two of one name are refused."""
+    files = [folder / f"{Path(name).stem}.{form}" for name in names]
+    made: dict[Path, str] = {}
+    for file, name in zip(files, names, strict=True):
+        if file in made:
+            raise ParameterError(f"{made[file]} and {name} would both become {file}. Give them to two calls with a folder each.")
+        made[file] = name
+    folder.mkdir(parents=True, exist_ok=True)
+    return files
+
+
 def _refuse_columns(arguments: Namespace) -> None:
     for name in Samples.options:
         if getattr(arguments, name):
@@ -384,6 +442,7 @@ Reader = Samples | ForecastSeries | MonitoredSeries
 READERS: dict[str, Reader] = {
     "folder": Samples(),
     "texts": Texts(),
+    "recordings": Recordings(),
     "series": ForecastSeries(),
     "monitored-series": MonitoredSeries(),
 }
@@ -397,10 +456,14 @@ def reader_of(pipeline: Any, arguments: Namespace) -> Reader:
     ParameterError
         If an option is none of this reader's.
     """
+
+    def options(reader: Reader) -> list[str]:
+        return [*reader.options, *(reader.predicting if hasattr(arguments, "inputs") else ())]  # `fit` has another --out
+
     own = READERS[pipeline.reader]
-    known = [*own.options, *own.predicting]
+    known = options(own)
     for other in READERS.values():
-        for name in (*other.options, *other.predicting):
+        for name in options(other):
             if name not in known and getattr(arguments, name, None) is not None:
                 raise ParameterError(
                     f"--{name} is for tasks that read {other.about}, but {pipeline.task} reads {own.about}. Its options are "

@@ -38,6 +38,8 @@ class Example:
         The sample as a PNG file.
     text : str, optional
         The sample as text.
+    aligned : tuple of (str, str)
+        What was true beside what was said, word by word; one of the two is empty where a word is missing or added.
 
     Examples
     --------
@@ -48,6 +50,7 @@ class Example:
     caption: str
     image: bytes | None = None
     text: str | None = None
+    aligned: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -199,19 +202,20 @@ class Report:
         return path
 
     def errors(self) -> pd.DataFrame:
-        """Return the mistakes the model was surest of, at most 100, the surest first.
+        """Return the mistakes, at most 100: those a classifier was surest of, or the transcripts with the most wrong words.
 
         Returns
         -------
         DataFrame
             Columns `sample` (its number), `text` where the samples are texts (of a long one the begin), `truth`, `prediction`,
             and `confidence`, the probability of what was said. Where samples have several labels: a row a label that was
-            wrongly given or missed, its name in `label`. No row where all was right.
+            wrongly given or missed, its name in `label`. Of transcripts, instead of the confidence: `wer` of the clip, and how
+            many words were `substituted`, `deleted` and `inserted`. No row where all was right.
 
         Raises
         ------
         DataError
-            If the report is not one of classification.
+            If the report is not one of classification or transcription.
 
         Examples
         --------
@@ -222,8 +226,8 @@ class Report:
         """
         if "errors" not in self.tables:
             raise DataError(
-                f"This report on {self.task} has no list of errors. Those of classifiers have one, if they were made by this "
-                "version: make it anew with model.evaluate(X, y) or metrics.classification(y_true, proba)."
+                f"This report on {self.task} has no list of errors. Those of classifiers and transcribers have one, if they were "
+                "made by this version: make it anew with model.evaluate(X, y) or metrics.classification(y_true, proba)."
             )
         return self.tables["errors"].copy()
 
@@ -275,7 +279,7 @@ def compare(reports: Mapping[str, Report]) -> pd.DataFrame:
 def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        with temporary.open("w", encoding="utf-8", errors="replace", newline="") as file:  # half characters become question marks
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -328,11 +332,13 @@ def _column(column: Mapping[str, Any], rows: pd.Index) -> pd.Series:
     return pd.Series(values, index=rows, dtype=dtype)
 
 
-def _example_to_dict(example: Example) -> dict[str, str | None]:
+def _example_to_dict(example: Example) -> dict[str, Any]:
     image = None if example.image is None else base64.b64encode(example.image).decode("ascii")
-    return {"caption": example.caption, "image": image, "text": example.text}
+    found: dict[str, Any] = {"caption": example.caption, "image": image, "text": example.text}
+    return found | {"aligned": [list(pair) for pair in example.aligned]} if example.aligned else found
 
 
 def _example_from_dict(d: Mapping[str, Any]) -> Example:
     image = None if d["image"] is None else base64.b64decode(d["image"])
-    return Example(caption=d["caption"], image=image, text=d["text"])
+    aligned = tuple((str(truth), str(said)) for truth, said in d.get("aligned", ()))
+    return Example(caption=d["caption"], image=image, text=d["text"], aligned=aligned)

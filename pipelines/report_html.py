@@ -17,6 +17,7 @@ __all__ = ["fragment", "page", "whole_page"]
 
 _MOST_COLUMNS = 30  # a wider table is only drawn; its numbers are in the JSON
 _MOST_LETTERS = 400  # of a text; the rest is in the JSON
+_LONG = 60  # letters from which a cell is a text
 
 _SIZES = {
     "bias",
@@ -88,6 +89,14 @@ _STYLE = """<style>
 .dp-report figcaption { font-size: .84rem; margin-top: .3rem; }
 .dp-report blockquote { margin: 0; padding: .6rem; border-radius: 6px; background: rgba(128, 140, 155, .14);
   font-size: .88rem; white-space: pre-line; }
+.dp-report .dp-key { margin: 0 0 .7rem; font-size: .88rem; }
+.dp-report .dp-aligned { white-space: normal; line-height: 1.9; max-height: 320px; overflow: auto; }
+.dp-report .dp-wrong { border-radius: 3px; padding: .12em .25em; white-space: pre-wrap; }
+.dp-report .dp-wrong del { opacity: .75; }
+.dp-report .dp-wrong ins { text-decoration: none; font-weight: 600; }
+.dp-report .dp-substituted { background: rgba(232, 116, 59, .3); }
+.dp-report .dp-deleted { background: rgba(217, 48, 76, .28); }
+.dp-report .dp-inserted { background: rgba(47, 126, 216, .32); }
 .dp-report .dp-text { text-align: start; }
 .dp-report td.dp-text { white-space: pre-line; min-width: 260px; overflow-wrap: anywhere; }
 @media (max-width: 640px) { .dp-report .dp-bar { display: none; }
@@ -115,8 +124,9 @@ def fragment(report: "Report") -> str:
         parts.append(_section("curves", f'<div class="dp-grid">{"".join(drawings.values())}</div>'))
     if report.examples:
         shown = "".join(_example(example) for example in report.examples)
-        wide = " dp-texts" if any(example.text for example in report.examples) else ""
-        parts.append(_section("examples", f'<div class="dp-examples{wide}">{shown}</div>'))
+        wide = " dp-texts" if any(example.text or example.aligned for example in report.examples) else ""
+        key = f'<p class="dp-key">{_KEY}</p>' if any(example.aligned for example in report.examples) else ""
+        parts.append(_section("examples", f'{key}<div class="dp-examples{wide}">{shown}</div>'))
     tables = {name: frame for name, frame in report.tables.items() if name != "headline" and len(frame)}
     parts += [_section(title(name, frame), _table(frame)) for name, frame in tables.items()]
     if notes := [note for note in report.notes if note not in loud(report)]:
@@ -157,21 +167,26 @@ def _table(frame: pd.DataFrame, bars: list[str] | None = None) -> str:
     if len(frame.columns) > _MOST_COLUMNS:
         size = f"{len(frame):,} by {len(frame.columns):,}"
         return f'<p class="dp-small">{size}: too wide to print; save the report as .json for its numbers.</p>'
-    names = [str(frame.index.name or ""), *map(str, frame.columns)]
-    head = "".join(map(_heading, names)) + ("<th></th>" if bars else "")
+    heads = [_heading(str(name), frame.iloc[:, j]) for j, name in enumerate(frame.columns)]
+    head = "".join([_heading(str(frame.index.name or "")), *heads]) + ("<th></th>" if bars else "")
     columns = [_cells(str(name), frame.iloc[:, j]) for j, name in enumerate(frame.columns)]
     rows = [_row(name, [column[i] for column in columns]) for i, name in enumerate(frame.index)]
     body = "".join(f"<tr>{row}{bar}</tr>" for row, bar in zip(rows, bars or [""] * len(rows), strict=True))
     return f'<div class="dp-scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _heading(name: str) -> str:
-    kind = ' class="dp-text"' if name == "text" else ""
+def _heading(name: str, values: pd.Series | None = None) -> str:
+    kind = ' class="dp-text"' if values is not None and _is_text(name, values) else ""
     return f'<th scope="col"{kind}>{escape(name)}</th>'
 
 
+def _is_text(name: str, values: pd.Series) -> bool:
+    """Whether the cells of a column are sentences, which need lines of their own."""
+    return name == "text" or any(isinstance(value, str) and len(value) > _LONG for value in values)
+
+
 def _cells(name: str, values: pd.Series) -> list[str]:
-    if name == "text":
+    if _is_text(name, values):
         return [f'<td class="dp-text" dir="auto">{escape(shortened(str(value), _MOST_LETTERS))}</td>' for value in values]
     return [f"<td>{escape(number(value))}</td>" for value in values]
 
@@ -196,4 +211,19 @@ def _example(example: "Example") -> str:
         parts.append(f'<img src="{source}" alt="{escape(example.caption)}"{" class=dp-pixels" if small else ""}>')
     if example.text is not None:
         parts.append(f'<blockquote dir="auto">{escape(shortened(example.text, _MOST_LETTERS))}</blockquote>')
+    if example.aligned:
+        words = " ".join(_word(truth, said) for truth, said in example.aligned)
+        parts.append(f'<blockquote class="dp-aligned" dir="auto">{words}</blockquote>')
     return f"<figure>{''.join(parts)}<figcaption>{escape(example.caption)}</figcaption></figure>"
+
+
+def _word(truth: str, said: str) -> str:
+    """Show a word that is right as it is, and one that is not on its colour, what was true struck out."""
+    if truth == said:
+        return escape(truth)
+    kind = "inserted" if not truth else "deleted" if not said else "substituted"
+    both = " ".join(f"<{tag}>{escape(word)}</{tag}>" for tag, word in (("del", truth), ("ins", said)) if word)
+    return f'<span class="dp-wrong dp-{kind}">{both}</span>'
+
+
+_KEY = f"{_word('true', 'said')} was substituted, {_word('true', '')} is missing, {_word('', 'said')} was added."

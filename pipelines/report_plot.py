@@ -241,6 +241,16 @@ def _coverage(axes: "Axes", frame: pd.DataFrame) -> None:
     axes.set(xlabel="nominal coverage", ylabel="share of true values inside", xlim=(-0.01, 1.03), ylim=(-0.02, 1.04))
 
 
+def _bars(axes: "Axes", frame: pd.DataFrame) -> None:
+    """One bar a row: the first column says what it is of, the second how high it is."""
+    what, value = frame.columns
+    axes.bar(range(len(frame)), frame[value], color=_COLOURS[0], alpha=0.75, width=0.82)
+    axes.set(xlabel=str(what), ylabel=str(value), xlim=(-0.6, len(frame) - 0.4))
+    axes.xaxis.set_ticks(range(len(frame)), [_short(name) for name in frame[what]], parse_math=False)
+    if len(frame) > 6 and max(len(str(name)) for name in frame[what]) > 2:
+        axes.tick_params(axis="x", rotation=90)
+
+
 def _lines(axes: "Axes", frame: pd.DataFrame) -> None:
     """Draw a curve this module knows nothing about: the first two columns of numbers against each other."""
     x, y = [*frame.select_dtypes("number").columns, None, None][:2]
@@ -323,6 +333,9 @@ _CURVES: dict[str, Draw] = {
     "coverage": _coverage,
     "forecast": _forecast,
     "series": _series,
+    "clips_by_wer": _bars,
+    "wer_by_length": _bars,
+    "wer_by_group": _bars,
 }
 _MULTIPLES = ("forecast", "series")
 _TABLES: dict[str, Draw] = {"confusion": _confusion}

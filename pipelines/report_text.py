@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from pipelines.report import Report
+    from pipelines.report import Example, Report
 
-__all__ = ["BELOW_BASELINE", "clean", "number", "shortened", "title", "to_markdown", "to_text", "wrapped"]
+__all__ = ["BELOW_BASELINE", "aligned", "clean", "number", "shortened", "title", "to_markdown", "to_text", "wrapped"]
 
 BELOW_BASELINE = "BELOW BASELINE"
 """A note that begins so is shown before the numbers."""
@@ -23,6 +23,9 @@ _MOST_COLUMNS = 12
 _NAME = 26  # columns of the terminal for a row's name
 _NARROWEST = 5  # and for a cell
 _MOST_LETTERS = 200  # of a cell in Markdown
+_MOST_ALIGNED = 3  # samples with their words side by side
+_MOST_LINES = 4  # of each of them
+_KEY = "words substituted (S), deleted (D) and inserted (I)"
 
 
 def to_text(report: "Report") -> str:
@@ -33,8 +36,11 @@ def to_text(report: "Report") -> str:
     parts = [f"{first}{f' (95 % interval {low} to {high})' if low else ''}, {report.n:,} {plural}"]
     parts += [wrapped(f"!! {note}") for note in loud(report)]
     parts += [_block(title(name, frame), frame) for name, frame in _tables(report).items() if name != "errors"]
+    if worst := [example for example in report.examples if example.aligned][:_MOST_ALIGNED]:
+        parts.append("\n\n".join([f"{_KEY} in the worst samples", *map(_compared, worst)]))
     if mistakes := len(report.tables.get("errors", ())):
-        parts.append(wrapped(f"The surest of the mistakes ({mistakes}) are listed by report.errors() and in the HTML report."))
+        which = "surest" if "confidence" in report.tables["errors"] else "worst"
+        parts.append(wrapped(f"The {which} of the mistakes ({mistakes}) are listed by report.errors() and in the HTML report."))
     elif report.examples:
         parts.append(f"{len(report.examples)} examples are shown in the HTML report.")
     if quiet := [note for note in report.notes if note not in loud(report)]:
@@ -51,11 +57,34 @@ def to_markdown(report: "Report") -> str:
     if quiet := [note for note in report.notes if note not in loud(report)]:
         parts.append("## notes\n\n" + "\n".join(f"- {_cell(note)}" for note in quiet))
     if report.examples:
-        parts.append("## examples\n\n" + "\n".join(f"- {_cell(example.caption)}" for example in report.examples))
+        parts.append("## examples\n\n" + "\n".join(map(_listed, report.examples)))
     if report.context:
         context = json.dumps(report.to_dict()["context"], indent=2, ensure_ascii=False)
         parts.append(f"## context\n\n```json\n{context}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def aligned(pairs: Sequence[tuple[str, str]], width: int = _WIDTH) -> list[str]:
+    r"""Put what was true above what was said, word above word, as many as fit into a line; a third line marks what differs.
+
+    Examples
+    --------
+    >>> print("\n".join(aligned([("the", "the"), ("", "big"), ("cat", "hat"), ("sat", "")])))
+    true  the *** cat sat
+    said  the big hat ***
+                I   S   D
+    """
+    lines: list[str] = []
+    rows = ["true ", "said ", "     "]
+    for truth, said in [(clean(truth), clean(said)) for truth, said in pairs]:
+        size = min(max(_columns_of(truth), _columns_of(said)), width - 6)
+        mark = " " if truth == said else "I" if not truth else "D" if not said else "S"
+        if _columns_of(rows[0]) + 1 + size > width:
+            lines += [row.rstrip() for row in rows]
+            rows = ["true ", "said ", "     "]
+        cells = (_cut(truth, size) or "*" * size, _cut(said, size) or "*" * size, mark)
+        rows = [f"{row} {' ' * (size - _columns_of(cell))}{cell}" for row, cell in zip(rows, cells, strict=True)]
+    return [*lines, *(row.rstrip() for row in rows)]
 
 
 def number(value: Any) -> str:
@@ -91,6 +120,20 @@ def interval(report: "Report") -> tuple[str, str]:
     """Return the ends of the headline's interval, empty where there is none."""
     low, high = report.to_frame().loc[report.headline, ["low", "high"]]
     return (number(low), number(high)) if low == low else ("", "")
+
+
+def _compared(example: "Example") -> str:
+    lines = aligned(example.aligned, _WIDTH - 2)
+    shown = [*lines[: 3 * _MOST_LINES], *(["…"] if len(lines) > 3 * _MOST_LINES else [])]
+    return "\n".join(f"  {line}".rstrip() for line in (clean(example.caption), *shown))
+
+
+def _listed(example: "Example") -> str:
+    caption = f"- {_cell(example.caption)}"
+    if not example.aligned:
+        return caption
+    lines = "\n".join(f"      {line}".rstrip() for line in aligned(example.aligned))
+    return f"{caption}\n\n{lines}\n"
 
 
 def _tables(report: "Report") -> dict[str, pd.DataFrame]:

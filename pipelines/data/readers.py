@@ -1,4 +1,4 @@
-"""Five readers: a folder of classes, pairs of files, a table, texts, time series."""
+"""Six readers: a folder of classes, pairs of files, a table, texts, recordings, time series."""
 
 import csv
 import functools
@@ -16,10 +16,19 @@ import pandas as pd
 from .. import checks
 from ..errors import DataError, ParameterError
 
-__all__ = ["files", "folder", "is_table", "pairs", "read_text", "series", "table", "texts"]
+__all__ = ["AUDIO_SUFFIXES", "files", "folder", "is_table", "pairs", "read_text", "recordings", "series", "table", "texts"]
+
+AUDIO_SUFFIXES = (
+    ".3gp", ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".avi", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mkv", ".mov",
+    ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg", ".oga", ".ogg", ".opus", ".ts", ".wav", ".wave", ".webm", ".wma", ".wmv",
+)  # fmt: skip
+"""Endings of files that can hold speech, in lower case."""
 
 _CURE = "Save it as UTF-8, for instance with: iconv -f latin1 -t utf-8."
 _CLUTTER = {"thumbs.db", "desktop.ini"}
+# Names of columns with recordings and with what is said in them, as LibriSpeech's kin, Common Voice, NeMo and the Hub call them.
+_AUDIO_COLUMNS = ("audio", "file", "path", "filename", "file_name", "audio_path", "audio_file", "audio_filepath", "wav")
+_TEXT_COLUMNS = ("text", "transcript", "transcription", "sentence")
 # What keeps a text a text: "NA" and "None" are words, 007 is no number; an empty cell is missing all the same.
 _AS_WRITTEN = {"keep_default_na": False, "na_values": [""], "low_memory": False}
 _ENCLOSED = re.compile(r'(?m)(?:^|(?<=\t))"[^"]*+(?:""[^"]*+)*+"(?=\t|\r?$)')  # a whole cell of a TSV file in quotes
@@ -202,6 +211,95 @@ def texts(
     return X, None if y is None else _columns(frame, y, path)
 
 
+def recordings(path: str | os.PathLike[str], *, audio: str | None = None, text: str | None = None) -> tuple[list[str], Any]:
+    r"""Read the paths of recordings and what is said in them, from a table or a folder.
+
+    Parameters
+    ----------
+    path : path
+        A file as in `table`, with a row a recording; or a folder, all of whose audio and video files are meant, each with what is
+        said in it beside it: `7.flac` and `7.txt`.
+    audio : str, optional
+        A table's column with the paths, from the table's folder or its sub-folder `clips`; by default the one called audio, file,
+        path, filename or the like.
+    text : str, optional
+        A table's column with the texts, which stay as they are written: "007" and "NA" are words. An empty cell means that nobody
+        speaks. By default the one called text, transcript, sentence or the like.
+
+    Returns
+    -------
+    X : list of str
+        Paths of the recordings.
+    y : list of str or None
+        What is said in each; None where there is no such column or file.
+
+    Raises
+    ------
+    DataError
+        If something is missing or unreadable: a file, a column, a row's path or text; the message names it.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> root = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (root / "1.wav").write_bytes(b""), (root / "clips.csv").write_text("file,text\n1.wav,007\n1.wav,\n")
+    >>> X, y = recordings(root / "clips.csv")
+    >>> [pathlib.Path(x).name for x in X], y
+    (['1.wav', '1.wav'], ['007', ''])
+    """
+    if os.path.isdir(path):
+        if audio is not None or text is not None:
+            raise ParameterError(f"{path} is a folder, whose recordings and texts are no columns. Leave audio and text out.")
+        return _recorded(Path(path))
+    written = [*([audio] if audio else _AUDIO_COLUMNS), *([text] if text else _TEXT_COLUMNS)]
+    frame = _read_table(Path(path), written)
+    heard, said = audio or _found(frame, _AUDIO_COLUMNS), text or _found(frame, _TEXT_COLUMNS)
+    if heard is None:
+        known = ", ".join(map(repr, frame.columns[:20]))
+        raise DataError(
+            f"None of the columns of {path} is called audio, file or path: name that with the recordings, one of {known}."
+        )
+    if {heard, said} - {*written, None}:  # called "Text", say
+        frame = _read_table(Path(path), [heard, said] if said else [heard])
+    X = [_recording(Path(path), row, cell) for row, cell in enumerate(_cells(frame, heard, path, "path"))]
+    if said is None:
+        return X, None
+    if Path(path).suffix.lower() in (".csv", ".tsv"):  # where an empty text looks like a missing one
+        frame = frame.assign(**{said: _column(frame, said, path).fillna("")})
+    return X, _cells(frame, said, path)
+
+
+def _found(frame: pd.DataFrame, known: Sequence[str]) -> str | None:
+    """Return the column that is called one of the known names, the first of them that there is."""
+    lower = {str(name).strip().lower(): name for name in reversed(list(frame.columns))}
+    return next((lower[name] for name in known if name in lower), None)
+
+
+def _recording(table: Path, row: int, cell: str) -> str:
+    """Complete a path that is relative to the table's folder."""
+    for file in (table.parent / cell, table.parent / "clips" / cell, Path(cell)):
+        if len(cell) < 1000 and "\0" not in cell and file.is_file():
+            return str(file)
+    raise DataError(f"The recording of row {row} of {table}, {cell!r}, does not exist; paths are meant from {table.parent}.")
+
+
+def _recorded(root: Path) -> tuple[list[str], Any]:
+    """Return the recordings below a folder, with the texts beside them if there are any."""
+    found = _files(root, AUDIO_SUFFIXES)
+    if not found:
+        raise DataError(f"{root} holds no recording, which is a file ending in .wav, .flac, .mp3, .m4a, .mp4 or the like.")
+    beside = [file.with_suffix(".txt") for file in found]
+    lonely = [file for file, text in zip(found, beside, strict=True) if not text.is_file()]
+    if len(lonely) == len(found):
+        return list(map(str, found)), None
+    if lonely:
+        raise DataError(
+            f"{len(lonely)} of {len(found)} recordings in {root} have no text beside them, {lonely[0].name} for one. Write what "
+            f"is said into {lonely[0].with_suffix('.txt').name}; an empty file says that nobody speaks."
+        )
+    return list(map(str, found)), [" ".join(read_text(text).split()) for text in beside]
+
+
 def read_text(path: str | os.PathLike[str]) -> str:
     """Read a file that is one text.
 
@@ -269,9 +367,9 @@ def series(path: str | os.PathLike[str], *, time: str, value: str | Sequence[str
     return values.set_index(index), None
 
 
-def files(path: str | os.PathLike[str]) -> list[str]:
-    """Return the paths of all files below a folder, hidden ones left out, sorted."""
-    return [str(file) for file in _files(_existing_folder(path))]
+def files(path: str | os.PathLike[str], suffixes: Sequence[str] | None = None) -> list[str]:
+    """Return the paths of all files below a folder, or of those with certain endings, hidden ones left out, sorted."""
+    return [str(file) for file in _files(_existing_folder(path), suffixes)]
 
 
 def _existing_folder(path: str | os.PathLike[str]) -> Path:
@@ -385,13 +483,15 @@ def _columns(frame: pd.DataFrame, names: str | Sequence[str], path: str | os.Pat
     return pd.DataFrame({name: _column(frame, name, path) for name in names})
 
 
-def _cells(frame: pd.DataFrame, name: str, path: str | os.PathLike[str]) -> list[str]:
+def _cells(frame: pd.DataFrame, name: str, path: str | os.PathLike[str], kind: str = "text") -> list[str]:
     """Return a column of texts; the first cell that is none is named by its row."""
     cells = _column(frame, name, path).tolist()
     for row, cell in enumerate(cells):
         if not isinstance(cell, str):
             what = "is empty" if np.ndim(cell) == 0 and pd.isna(cell) else f"is {cell!r}, a {type(cell).__name__}"
-            raise DataError(f"The text of row {row} of {path}, in the column {name!r}, {what}. Drop the row, or give it a text.")
+            raise DataError(
+                f"The {kind} of row {row} of {path}, in the column {name!r}, {what}. Drop the row, or give it a {kind}."
+            )
     return cells
 
 

@@ -3,5 +3,6 @@
 from pipelines.metrics._anomaly import anomaly
 from pipelines.metrics._classification import classification
 from pipelines.metrics._forecasting import forecasting
+from pipelines.metrics._transcription import transcription
 
-__all__ = ["anomaly", "classification", "forecasting"]
+__all__ = ["anomaly", "classification", "forecasting", "transcription"]

@@ -3,5 +3,6 @@
 from .anomaly import DetectorMixin
 from .classification import ClassifierMixin
 from .forecasting import ForecasterMixin
+from .transcription import TranscriberMixin
 
-__all__ = ["ClassifierMixin", "DetectorMixin", "ForecasterMixin"]
+__all__ = ["ClassifierMixin", "DetectorMixin", "ForecasterMixin", "TranscriberMixin"]
