@@ -1,0 +1,274 @@
+"""Texts out of spectrograms: a whole batch at once, greedily or by beam search, with keys and values kept."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pipelines.engines import load_framework
+
+from . import networks
+from .vocabulary import Vocabulary
+
+torch: Any = load_framework("torch")
+_decoding: Any = load_framework("whisper").decoding
+
+__all__ = ["Decode", "Decoded", "decode"]
+
+_FIRST_TIMESTAMP = 50  # in steps of 0.02 s: Whisper begins no later than a second into a window
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was heard in one clip.
+
+    Attributes
+    ----------
+    tokens : list of int
+        Rows of the text, without prompt and end.
+    logprob : float
+        Mean log-probability of a token, the end counted.
+    no_speech : float
+        Probability that nothing is said.
+    language : str or None
+        Code of the language; None where the network writes English only.
+
+    Examples
+    --------
+    >>> Decoded([7, 8], -0.1, 0.0, "en").language
+    'en'
+    """
+
+    tokens: list[int]
+    logprob: float
+    no_speech: float
+    language: str | None
+
+
+class Decode(Protocol):
+    """What runs a network over spectrograms: `decode` with the network bound, or another runtime."""
+
+    def __call__(self, mel: Any, vocabulary: Vocabulary, *, beam_size: int, timestamps: bool) -> list[Decoded]:
+        """Return one `Decoded` a row of `mel`."""
+
+
+def decode(
+    network: Any, mel: Any, vocabulary: Vocabulary, *, beam_size: int = 1, timestamps: bool = False, most: int | None = None
+) -> list[Decoded]:
+    """Write down what is said in spectrograms of one length.
+
+    Each clip's result is its own: what else is in the batch changes no more than the last digits of a score.
+
+    Parameters
+    ----------
+    network : whisper.model.Whisper
+        The network, in evaluation mode.
+    mel : Tensor, (n, n_mels, frames)
+        Log-mel spectrograms, up to 30 s.
+    vocabulary : Vocabulary
+        Of the network's rows. Where its language is None, the most probable one is taken, clip by clip.
+    beam_size : int
+        Candidates a clip; 1 takes the most probable token each time.
+    timestamps : bool
+        Let the network write when each segment begins and ends.
+    most : int, optional
+        Tokens after which writing is cut off; half of what the decoder has room for by default, as in openai-whisper.
+
+    Returns
+    -------
+    list of Decoded
+        One a clip.
+    """
+    with torch.inference_mode():
+        cache = _Cache(network, networks.encode(network, mel), most)
+        scores = cache.step(torch.full((len(mel), 1), vocabulary.start, device=mel.device), vocabulary.others)
+        silence = scores[:, 0].softmax(dim=-1)[:, vocabulary.no_speech]
+        spoken = _languages(scores[:, 0], vocabulary)
+        prompt = torch.tensor([vocabulary.prompt(code, timestamps=timestamps) for code in spoken], device=mel.device)
+        if prompt.shape[1] > 1:
+            scores = cache.step(prompt[:, 1:], vocabulary.others)
+        search = _Beams(beam_size, vocabulary) if beam_size > 1 else _Greedy(vocabulary)
+        found = search.run(cache, prompt, scores[:, -1], _Rules(vocabulary, prompt.shape[1], timestamps))
+    return [
+        Decoded(tokens, logprob, float(quiet), code)
+        for (tokens, logprob), quiet, code in zip(found, silence, spoken, strict=True)
+    ]
+
+
+def _languages(scores: Any, vocabulary: Vocabulary) -> list[str | None]:
+    """Return each clip's language: the one that is known, or else the most probable one."""
+    if not vocabulary.multilingual or vocabulary.language is not None:
+        return [vocabulary.language if vocabulary.multilingual else None] * len(scores)
+    rows = list(vocabulary.languages)
+    return [vocabulary.languages[rows[i]] for i in scores[:, rows].argmax(dim=-1).tolist()]
+
+
+class _Rules:
+    """What may be written next: never what is suppressed, nothing empty where the network cannot tell silence, and whole times."""
+
+    def __init__(self, vocabulary: Vocabulary, begin: int, timestamps: bool) -> None:
+        self.vocabulary, self.begin = vocabulary, begin
+        self.times = None
+        if timestamps:
+            self.times = _decoding.ApplyTimestampRules(vocabulary.tokenizer, begin, _FIRST_TIMESTAMP)
+
+    def apply(self, scores: Any, tokens: Any) -> Any:
+        scores[:, self.vocabulary.suppressed] = -torch.inf
+        if tokens.shape[1] == self.begin:
+            scores[:, self.vocabulary.blank] = -torch.inf
+        if self.times is not None:
+            self.times.apply(scores, tokens)
+        return scores
+
+
+class _Greedy:
+    """The most probable token each time; clips that are done leave the batch."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.end = vocabulary.end
+
+    def run(self, cache: "_Cache", prompt: Any, scores: Any, rules: _Rules) -> list[tuple[list[int], float]]:
+        count, begin = len(prompt), prompt.shape[1]
+        texts: list[list[int]] = [[] for _ in range(count)]
+        sums = [0.0] * count
+        clips, tokens = list(range(count)), prompt
+        for _ in range(cache.most):
+            best, chosen = rules.apply(scores, tokens).log_softmax(dim=-1).max(dim=-1)
+            for clip, token, logprob in zip(clips, chosen.tolist(), best.tolist(), strict=True):
+                texts[clip].append(token)
+                sums[clip] += logprob
+            going = (chosen != self.end).nonzero()[:, 0]
+            if not len(going):
+                break
+            tokens = torch.cat([tokens, chosen[:, None]], dim=1)
+            if len(going) < len(clips):
+                clips, tokens = [clips[i] for i in going.tolist()], tokens[going]
+                cache.keep(going)
+            scores = cache.step(tokens[:, -1:], rules.vocabulary.others)[:, -1]
+        return [self._ended(text, total) for text, total in zip(texts, sums, strict=True)]
+
+    def _ended(self, text: list[int], total: float) -> tuple[list[int], float]:
+        text = text[:-1] if text[-1:] == [self.end] else text
+        return text, total / (len(text) + 1)
+
+
+class _Beams:
+    """The most probable texts found by keeping several candidates a clip, as openai-whisper's `BeamSearchDecoder` does.
+
+    Clips are done when they have as many finished texts as candidates, and leave the batch then.
+    """
+
+    def __init__(self, size: int, vocabulary: Vocabulary) -> None:
+        self.size, self.end = size, vocabulary.end
+
+    def run(self, cache: "_Cache", prompt: Any, scores: Any, rules: _Rules) -> list[tuple[list[int], float]]:
+        clips, begin = list(range(len(prompt))), prompt.shape[1]
+        finished: list[list[tuple[list[int], float]]] = [[] for _ in clips]
+        every = torch.arange(len(clips), device=prompt.device).repeat_interleave(self.size)
+        cache.keep(every)
+        tokens, scores = prompt[every], scores[every]
+        sums = torch.full((len(clips), self.size), -torch.inf, device=prompt.device)
+        sums[:, 0] = 0.0  # the candidates of a clip are still one and the same
+        for _ in range(cache.most):
+            best, chosen = rules.apply(scores, tokens).log_softmax(dim=-1).topk(self.size + 1)
+            totals, order = (sums.reshape(-1, 1) + best).reshape(len(clips), -1).sort(dim=1, descending=True, stable=True)
+            sources, following = self._go_on(clips, tokens[:, begin:], totals, order, chosen.reshape(len(clips), -1), finished)
+            going = [row for row, clip in enumerate(clips) if len(finished[clip]) < self.size]
+            if not going:
+                break
+            picked = torch.tensor([sources[row] for row in going], device=prompt.device)
+            sums = totals[torch.tensor(going, device=prompt.device)[:, None], torch.tensor([following[row] for row in going])]
+            rows = (picked // (self.size + 1)).flatten()
+            added = chosen.reshape(-1)[picked.flatten()]
+            tokens = torch.cat([tokens[rows], added[:, None]], dim=1)
+            clips = [clips[row] for row in going]
+            cache.keep(rows)
+            scores = cache.step(tokens[:, -1:], rules.vocabulary.others)[:, -1]
+        else:
+            self._cut_off(clips, tokens[:, begin:].tolist(), sums.tolist(), finished)
+        return [self._best(candidates) for candidates in finished]
+
+    def _go_on(
+        self,
+        clips: list[int],
+        said: Any,
+        totals: Any,
+        order: Any,
+        chosen: Any,
+        finished: list[list[tuple[list[int], float]]],
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """Go through each clip's candidates, the best first: keep texts that end, and return where to go on from, and its rank."""
+        wide = self.size + 1
+        sources: list[list[int]] = []
+        ranks: list[list[int]] = []
+        for row, clip in enumerate(clips):
+            goes, rank_of = list[int](), list[int]()
+            for rank, (total, place) in enumerate(zip(totals[row].tolist(), order[row].tolist(), strict=True)):
+                if int(chosen[row, place]) == self.end:
+                    if total > -torch.inf and len(finished[clip]) < self.size:
+                        finished[clip].append((said[row * self.size + place // wide].tolist(), total))
+                    continue
+                goes.append(row * self.size * wide + place)
+                rank_of.append(rank)
+                if len(goes) == self.size:
+                    break
+            sources.append(goes)
+            ranks.append(rank_of)
+        return sources, ranks
+
+    def _cut_off(self, clips: list[int], said: Any, sums: Any, finished: list[list[tuple[list[int], float]]]) -> None:
+        for row, clip in enumerate(clips):
+            open_ones = sorted(zip(sums[row], said[row * self.size : (row + 1) * self.size], strict=True), reverse=True)
+            for total, text in open_ones[: self.size - len(finished[clip])]:
+                finished[clip].append((text, total))
+
+    def _best(self, candidates: list[tuple[list[int], float]]) -> tuple[list[int], float]:
+        """Take the text whose tokens are the most probable on average."""
+        text, total = max(candidates, key=lambda one: one[1] / max(1, len(one[0])))
+        return text, total / (len(text) + 1)
+
+
+class _Cache:
+    """The decoder, with the keys and values of every token so far, and of the clips."""
+
+    def __init__(self, network: Any, encoded: Any, most: int | None) -> None:
+        self.decoder, self.blocks = network.decoder, list(network.decoder.blocks)
+        self.heads = network.dims.n_text_head
+        self.most = most or network.dims.n_text_ctx // 2
+        self.heard = [(self._apart(b.cross_attn.key(encoded)), self._apart(b.cross_attn.value(encoded))) for b in self.blocks]
+        self.said: list[tuple[Any, Any] | None] = [None] * len(self.blocks)
+        self.length = 0
+
+    def step(self, tokens: Any, others: int) -> Any:
+        """Go on by some tokens a clip and return the logits after each of them."""
+        length = tokens.shape[1]
+        x = self.decoder.token_embedding(tokens) + self.decoder.positional_embedding[self.length : self.length + length]
+        for layer, block in enumerate(self.blocks):
+            x = x + self._own(layer, block.attn, block.attn_ln(x))
+            x = x + self._attend(block.cross_attn, block.cross_attn_ln(x), *self.heard[layer])
+            x = x + block.mlp(block.mlp_ln(x))
+        self.length += length
+        scores = (self.decoder.ln(x) @ self.decoder.token_embedding.weight.to(x.dtype).T).float()
+        return networks.other_tokens(scores, others)
+
+    def keep(self, rows: Any) -> None:
+        """Go on with some rows only, in the order given."""
+        self.heard = [(keys[rows], values[rows]) for keys, values in self.heard]
+        self.said = [None if pair is None else (pair[0][rows], pair[1][rows]) for pair in self.said]
+
+    def _own(self, layer: int, attention: Any, x: Any) -> Any:
+        keys, values = self._apart(attention.key(x)), self._apart(attention.value(x))
+        before = self.said[layer]
+        if before is not None:
+            keys, values = torch.cat([before[0], keys], dim=2), torch.cat([before[1], values], dim=2)
+        self.said[layer] = keys, values
+        return self._attend(attention, x, keys, values, first=before is None)
+
+    def _attend(self, attention: Any, x: Any, keys: Any, values: Any, *, first: bool | None = None) -> Any:
+        mask = None
+        if first is not None and x.shape[1] > 1:  # several tokens at once: each sees those before it
+            mask = torch.ones(x.shape[1], keys.shape[2], dtype=torch.bool, device=x.device).tril(keys.shape[2] - x.shape[1])
+        queries = self._apart(attention.query(x))
+        mixed = torch.nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return attention.out(mixed.permute(0, 2, 1, 3).flatten(start_dim=2))
+
+    def _apart(self, x: Any) -> Any:
+        return x.view(*x.shape[:2], self.heads, -1).permute(0, 2, 1, 3)

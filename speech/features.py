@@ -1,0 +1,76 @@
+"""Log-mel spectrograms of whole batches, in a context no longer than the clips need."""
+
+import functools
+import math
+from typing import Any
+
+from pipelines.engines import load_framework
+
+torch: Any = load_framework("torch")
+_audio: Any = load_framework("whisper").audio
+
+__all__ = ["FULL", "HOP", "context", "log_mel"]
+
+HOP = 160  # samples from one frame to the next: 100 frames a second
+FULL = 3000  # frames of the 30 seconds that Whisper pads every clip to
+
+_STEPS = ((400, 50), (1000, 100), (FULL, 250))  # up to so many frames, contexts are multiples of so many
+
+
+def context(samples: int) -> int:
+    """Return the frames of the context that a clip of so many samples at 16 kHz is padded to.
+
+    It depends on the clip alone, never on what else is in a batch: steps of 0.5 s up to 4 s, of 1 s up to 10 s, of 2.5 s up to 30 s.
+
+    Raises
+    ------
+    ValueError
+        If the clip is longer than 30 s, which no Whisper hears at once.
+
+    Examples
+    --------
+    >>> context(12_000), context(70_000), context(480_000)
+    (100, 500, 3000)
+    """
+    frames = max(1, math.ceil(samples / HOP))
+    for most, step in _STEPS:
+        if frames <= most:
+            return math.ceil(frames / step) * step
+    raise ValueError(f"{samples} samples are more than 30 s.")
+
+
+def log_mel(waves: Any, n_mels: int = 80) -> Any:
+    """Compute log-mel spectrograms as `whisper.log_mel_spectrogram` does, each clip by its own loudest point.
+
+    Parameters
+    ----------
+    waves : Tensor, (n, samples)
+        Clips at 16 kHz, padded with zeros to a multiple of 160 samples.
+    n_mels : int
+        80, or 128 for large-v3 and turbo.
+
+    Returns
+    -------
+    Tensor, (n, n_mels, samples // 160)
+        What Whisper's encoder takes.
+
+    References
+    ----------
+    .. [1] Radford, Kim, Xu, Brockman, McLeavey, Sutskever (2022), "Robust Speech Recognition via Large-Scale Weak Supervision",
+       arXiv:2212.04356, section 2.2.
+
+    Examples
+    --------
+    >>> log_mel(torch.zeros(2, 16_000)).shape
+    torch.Size([2, 80, 100])
+    """
+    spectrum = torch.stft(waves, _audio.N_FFT, HOP, window=_window(waves.device), return_complex=True)
+    power = spectrum[..., :-1].abs() ** 2
+    logs = torch.clamp(_audio.mel_filters(waves.device, n_mels) @ power, min=1e-10).log10()
+    logs = torch.maximum(logs, logs.amax(dim=(1, 2), keepdim=True) - 8.0)
+    return (logs + 4.0) / 4.0
+
+
+@functools.cache
+def _window(device: Any) -> Any:
+    return torch.hann_window(_audio.N_FFT, device=device)
