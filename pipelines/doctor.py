@@ -26,8 +26,8 @@ _SECONDS = 60  # for one check; the first import of everything, from a cold disk
 _NEEDS = {  # as in pyproject.toml
     "vision": ("keras", "PIL", "safetensors"),  # and Keras's backend
     "nlp": ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "captum"),
-    "speech": ("torch", "accelerate", "whisper"),
-    "medical": ("torch", "accelerate", "monai"),
+    "speech": ("torch", "accelerate", "whisper", "av", "silero_vad", "jiwer", "safetensors"),
+    "medical": ("torch", "accelerate", "monai", "nibabel", "pydicom", "PIL"),
     "timeseries": ("torch", "accelerate", "safetensors"),
 }
 _IMAGES = {"jpeg": "jpg", "png": "zlib", "webp": "webp", "avif": "avif", "tiff": "libtiff", "jpeg2000": "jpg_2000"}

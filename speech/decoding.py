@@ -126,7 +126,7 @@ class _Greedy:
         self.end = vocabulary.end
 
     def run(self, cache: "_Cache", prompt: Any, scores: Any, rules: _Rules) -> list[tuple[list[int], float]]:
-        count, begin = len(prompt), prompt.shape[1]
+        count = len(prompt)
         texts: list[list[int]] = [[] for _ in range(count)]
         sums = [0.0] * count
         clips, tokens = list(range(count)), prompt

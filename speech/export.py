@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import itertools
 import json
 import os
@@ -324,9 +325,7 @@ def _prove_openai(plan: _Plan, file: Path) -> Any:
 
 # ---------------------------------------------------------------- transformers
 def _write_transformers(plan: _Plan, folder: Path) -> None:
-    load_framework("safetensors", extra="speech")
-    from safetensors.torch import save_file
-
+    save_file = load_framework("safetensors.torch", extra="speech").save_file
     with _quiet():
         config, generation = _transformers_config(plan), _generation_config(plan)
         config.save_pretrained(folder)
@@ -421,13 +420,9 @@ def _transformers_tokenizer(plan: _Plan) -> Any:
 
 def _merges(encoding: Any) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Return tokens and merges of byte pairs as transformers' own converter takes them out of tiktoken's ranks."""
-    load_framework("transformers")
-    from transformers.convert_slow_tokenizer import TikTokenConverter
-
-    converter = TikTokenConverter()
-    converter.load_tiktoken_bpe = lambda ranks: (
-        ranks
-    )  # it would read a file, and keep a copy of that in the system's temporary folder
+    transformers = load_framework("transformers", extra="nlp")
+    converter = importlib.import_module(f"{transformers.__name__}.convert_slow_tokenizer").TikTokenConverter()
+    converter.load_tiktoken_bpe = lambda ranks: ranks  # it would read a file, and copy that to the system's temporary folder
     vocabulary, merges = converter.extract_vocab_merges_from_model(encoding._mergeable_ranks)
     return vocabulary, merges
 

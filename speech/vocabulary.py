@@ -72,9 +72,7 @@ class Vocabulary:
         self.task = self.tokenizer.translate if translate else self.tokenizer.transcribe
         self.others = 0 if kept is None else dims["n_vocab"] - len(kept)
         self.rows = None if kept is None else {int(token): row for row, token in enumerate(kept)}
-        self.start, self.end, self.no_speech = self._rows(
-            [self.tokenizer.sot, self.tokenizer.eot, self.tokenizer.no_speech]
-        )
+        self.start, self.end, self.no_speech = self._rows([self.tokenizer.sot, self.tokenizer.eot, self.tokenizer.no_speech])
         self.suppressed = self._suppressed(set(taught))
         self.first_timestamp = self.tokenizer.timestamp_begin if kept is None else None
 

@@ -318,11 +318,9 @@ def _sharded(folder: Path, names: set[str]) -> dict[str, Any]:
 
 
 def _tensors(file: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    load_framework("safetensors", extra="speech")
+    library = load_framework("safetensors.torch", extra="speech")
     try:
-        return dict(load_file(file))
+        return dict(library.load_file(file))
     except Exception as error:  # SafetensorError, OSError, ValueError: any, for a damaged file
         raise DataError(f"{file} is damaged, or no safetensors file: {' '.join(str(error).split())[:200]}") from error
 

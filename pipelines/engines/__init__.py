@@ -42,14 +42,22 @@ log = logging.getLogger("pipelines")
 EXTRAS = {
     "tensorflow": "vision", "keras": "vision",
     "torch": "nlp", "transformers": "nlp", "accelerate": "nlp", "safetensors": "nlp",
-    "tokenizers": "nlp", "captum": "nlp",
+    "safetensors.torch": "nlp", "tokenizers": "nlp", "captum": "nlp",
     "onnx": "export", "onnxscript": "export", "onnxruntime": "export",
-    "whisper": "speech", "monai": "medical",
+    "whisper": "speech", "av": "speech", "silero_vad": "speech", "jiwer": "speech",
+    "espeakng_loader": "synthesis", "ctranslate2": "ctranslate2", "faster_whisper": "dev",
+    "monai": "medical", "nibabel": "medical", "pydicom": "medical", "PIL": "medical",
 }  # fmt: skip
 
 _ENGINES = ("keras", "torch")
-_ON_TORCH = ("transformers", "accelerate", "captum", "whisper", "monai")
-PACKAGES = {"whisper": "openai-whisper"}  # import name -> pip name, where they differ
+_ON_TORCH = (
+    "transformers", "accelerate", "safetensors.torch", "captum", "whisper", "silero_vad", "ctranslate2", "faster_whisper", "monai",
+)  # fmt: skip
+#: Import name -> pip name, where they differ.
+PACKAGES = {
+    "safetensors.torch": "safetensors", "whisper": "openai-whisper", "silero_vad": "silero-vad", "espeakng_loader": "espeakng-loader",
+    "faster_whisper": "faster-whisper", "PIL": "pillow",
+}  # fmt: skip
 
 # What TensorFlow 2.21 writes while it is loaded, before it reads TF_CPP_MIN_LOG_LEVEL; 303 is "no NVIDIA driver here".
 _NOISE = (
@@ -82,8 +90,9 @@ def load_framework(name: str, *, extra: str | None = None) -> ModuleType:
     Parameters
     ----------
     name : str
-        "tensorflow", "keras", "torch", "transformers", "whisper", "monai", "accelerate", "safetensors", "tokenizers",
-        "captum", "onnx", "onnxscript" or "onnxruntime".
+        "tensorflow", "keras", "torch", "transformers", "accelerate", "safetensors", "safetensors.torch",
+        "tokenizers", "captum", "onnx", "onnxscript", "onnxruntime", "whisper", "av", "silero_vad", "espeakng_loader", "jiwer", "faster_whisper",
+        "ctranslate2", "monai", "nibabel", "pydicom" or "PIL".
     extra : str, optional
         The extra an error message tells to install, such as "timeseries"; the framework's usual one by default.
 
@@ -91,7 +100,8 @@ def load_framework(name: str, *, extra: str | None = None) -> ModuleType:
     -------
     module : module
         The framework. TensorFlow has memory growth, quiet logs and at most `usable_cores` threads, except for what
-        the user has set; Keras has its backend loaded the same way.
+        the user has set; Keras has its backend loaded the same way. PyTorch keeps its number of threads, whatever
+        silero_vad sets when it is imported.
 
     Raises
     ------
@@ -116,7 +126,8 @@ def load_framework(name: str, *, extra: str | None = None) -> ModuleType:
         if name == "keras":
             _load_keras_backend(extra)
         elif name in _ON_TORCH:
-            _load_torch(extra or EXTRAS[name])
+            torch = _load_torch(extra or EXTRAS[name])
+            return _import_silero(torch, extra) if name == "silero_vad" else _import(name, extra)
         return _import(name, extra)
 
 
@@ -211,6 +222,17 @@ def _load_torch(extra: str | None) -> ModuleType:
     return torch
 
 
+def _import_silero(torch: Any, extra: str | None) -> ModuleType:
+    """Import silero_vad, which sets PyTorch to one thread for the whole process, and set it back."""
+    if "silero_vad" in sys.modules:
+        return _import("silero_vad", extra)
+    threads = torch.get_num_threads()
+    try:
+        return _import("silero_vad", extra)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _load_keras_backend(extra: str | None) -> None:
     backend = keras_backend()
     if "keras" not in sys.modules and backend not in (os.environ.get("KERAS_BACKEND"), "tensorflow"):
@@ -240,7 +262,7 @@ def _import(name: str, extra: str | None) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name == name:
+        if error.name in (name, name.partition(".")[0]):
             raise ImportError(_missing(name, extra or EXTRAS[name]), name=name) from None
         cause: Exception = error
     except Exception as error:  # a library that cannot be loaded raises OSError, an ABI clash AttributeError, …

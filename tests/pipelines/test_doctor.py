@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 import tomllib
 from pathlib import Path
 
@@ -127,6 +128,8 @@ def test_files_of_the_current_folder_do_no_harm(tmp_path, only, monkeypatch):
 
 
 def test_audio_codecs(monkeypatch, path):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "av"]:  # the real one, which other tests may use
+        monkeypatch.delitem(sys.modules, name)
     fake(path, "av")
     (path / "av" / "codec.py").write_text("codecs_available = {'mp3', 'flac'}")
     codecs = doctor._check_codecs()["audio"]

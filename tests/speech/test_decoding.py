@@ -105,7 +105,6 @@ def pair(kept):
 
 
 class TestFewTokens:
-
     def test_its_softmax_is_that_of_the_whole_network(self, pair, kept, mel):
         few, whole = pair
         words = Vocabulary(networks.small(32, 1), kept, "en")

@@ -1,0 +1,149 @@
+"""Recordings of any length become transcripts: pieces, times, what is left out, and what is not believed."""
+
+import numpy as np
+import pytest
+
+from pipelines.engines import load_framework
+
+torch = load_framework("torch")
+
+from speech import features, gates, listening, networks  # noqa: E402  (after the gate)
+from speech.decoding import Decoded  # noqa: E402
+from speech.transcript import Word  # noqa: E402
+from speech.vocabulary import Vocabulary, learn  # noqa: E402
+
+RATE = 16_000
+DIMS = networks.small(32, 1)
+
+
+@pytest.fixture(scope="module")
+def words():
+    return Vocabulary(DIMS, learn(["short long"], DIMS, "en"), "en")
+
+
+class Ear:
+    """Stands in for a network: writes "long" for contexts of more than two seconds, "short" otherwise; notes what it was given."""
+
+    def __init__(self, vocabulary, logprob=-0.1, no_speech=0.0, tokens=None):
+        self.vocabulary, self.logprob, self.no_speech, self.tokens = vocabulary, logprob, no_speech, tokens
+        self.batches = []
+
+    def __call__(self, mel, vocabulary, *, beam_size, timestamps):
+        self.batches.append(tuple(mel.shape))
+        tokens = vocabulary.encode("long" if mel.shape[2] > 200 else "short") if self.tokens is None else self.tokens
+        return [Decoded(list(tokens), self.logprob, self.no_speech, "en") for _ in mel]
+
+
+def listener(words, ear=None, **options):
+    settings = {
+        "decode": ear or Ear(words),
+        "vocabulary": words,
+        "n_mels": 80,
+        "most": 224,
+        "longest": 30.0,
+        "full": False,
+        "vad": False,
+        "beam_size": 1,
+        "timestamps": False,
+        "limits": gates.Limits(),
+        "batch_size": 4,
+        "device": "cpu",
+    }
+    return listening.Listener(**{**settings, **options})
+
+
+def noise(seconds, seed=0):
+    return (0.1 * np.random.default_rng(seed).normal(size=round(seconds * RATE))).astype(np.float32)
+
+
+def test_transcripts_come_in_the_order_of_the_recordings(words):
+    seconds = [3, 1, 5, 0.5, 2.5, 1]
+    found = listener(words).transcripts([noise(s) for s in seconds])
+    assert [str(one) for one in found] == ["long", "short", "long", "short", "long", "short"]
+    assert [one.duration for one in found] == seconds
+    assert [(one.segments[0].start, one.segments[0].end) for one in found] == [(0.0, s) for s in seconds]
+    assert not any(one.skipped for one in found)
+
+
+def test_only_pieces_of_one_context_are_heard_together(words):
+    ear = Ear(words)
+    listener(words, ear).transcripts([noise(s) for s in (1, 0.9, 0.8, 0.4, 1, 1, 12)])
+    assert sorted(ear.batches) == sorted([(4, 80, 100), (1, 80, 100), (1, 80, 50), (1, 80, 1250)])
+    ear = Ear(words)
+    listener(words, ear, full=True).transcripts([noise(s) for s in (1, 12)])
+    assert ear.batches == [(2, 80, features.FULL)]
+
+
+def test_a_long_recording_is_cut_at_its_quietest_places(words):
+    wave = noise(70)
+    wave[27 * RATE : 28 * RATE] = 0
+    wave[53 * RATE : 54 * RATE] = 0
+    one = listener(words).transcripts([wave])[0]
+    edges = [(segment.start, segment.end) for segment in one.segments]
+    assert len(edges) == 3
+    assert 27 < edges[0][1] == edges[1][0] < 28
+    assert 53 < edges[1][1] == edges[2][0] < 54
+    assert edges[2][1] == one.duration == 70
+    assert all(end - start <= 30 for start, end in edges)
+
+
+def test_streamed_and_whole_recordings_are_cut_alike(words, monkeypatch):
+    wave = noise(100)
+    whole = listener(words).transcripts([wave])
+    monkeypatch.setattr(listening, "_BLOCK", 7)
+    assert listener(words).transcripts([wave]) == whole
+
+
+@pytest.mark.parametrize(
+    ("figures", "why"),
+    [
+        ({"logprob": -1.5}, "'short' is not believed: it is a guess (mean log-probability -1.50)"),
+        ({"logprob": -1.5, "no_speech": 0.9}, "'short' is not believed: nothing is said (probability 0.90)"),
+        ({"tokens": []}, "the network heard no words"),
+    ],
+)
+def test_what_is_not_believed_is_told_and_left_out(words, figures, why):
+    one = listener(words, Ear(words, **figures)).transcripts([noise(1)])[0]
+    assert str(one) == ""
+    assert one.segments == ()
+    assert [(skipped.start, skipped.end, skipped.reason) for skipped in one.skipped] == [(0.0, 1.0, why)]
+
+
+def test_silence_is_left_out_before_it_is_heard(words):
+    ear = Ear(words)
+    one = listener(words, ear, vad=True).transcripts([np.zeros(3 * RATE, np.float32)])[0]
+    assert (str(one), ear.batches) == ("", [])
+    assert [(skipped.start, skipped.end, skipped.reason) for skipped in one.skipped] == [(0.0, 3.0, "no speech")]
+
+
+def test_words_count_from_the_begin_of_the_recording(words):
+    def align(mel, texts, languages, samples):
+        return [(Word(" long", 0.5, 1.0, 0.9),) for _ in texts]
+
+    wave = noise(40)
+    wave[26 * RATE : 27 * RATE] = 0
+    one = listener(words, align=align).transcripts([wave])[0]
+    starts = [segment.words[0].start - segment.start for segment in one.segments]
+    assert starts == pytest.approx([0.5, 0.5])
+
+
+def test_times_a_network_writes_make_segments():
+    every = Vocabulary(DIMS, None, "en", may_be_empty=False)
+    first = every.first_timestamp
+    tokens = [first, *every.encode("one two"), first + 60, first + 75, *every.encode("three"), first + 5000 // 20]
+    align = [(Word(" one", 0.1, 0.5, 1.0), Word(" two", 0.5, 1.0, 1.0), Word(" three", 1.6, 2.0, 1.0))]
+    one = listener(every, Ear(every, tokens=tokens), timestamps=True, align=lambda *_: align).transcripts([noise(3)])[0]
+    assert [(s.text, round(s.start, 2), round(s.end, 2)) for s in one.segments] == [(" one two", 0.0, 1.2), (" three", 1.5, 3.0)]
+    assert [[word.text for word in s.words] for s in one.segments] == [[" one", " two"], [" three"]]
+    assert str(one) == "one two three"
+
+
+def test_an_unfinished_segment_ends_with_its_piece():
+    every = Vocabulary(DIMS, None, "en", may_be_empty=False)
+    tokens = [every.first_timestamp + 10, *every.encode("one")]
+    one = listener(every, Ear(every, tokens=tokens), timestamps=True).transcripts([noise(2)])[0]
+    assert [(s.start, s.end) for s in one.segments] == [(0.2, 2.0)]
+
+
+def test_nothing_to_hear_gives_nothing(words):
+    assert listener(words).transcripts([]) == []
