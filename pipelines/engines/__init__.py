@@ -51,11 +51,13 @@ EXTRAS = {
 
 _ENGINES = ("keras", "torch")
 _ON_TORCH = (
-    "transformers", "accelerate", "safetensors.torch", "captum", "whisper", "silero_vad", "ctranslate2", "faster_whisper", "monai",
+    "transformers", "accelerate", "safetensors.torch", "captum", "whisper", "silero_vad", "ctranslate2", "faster_whisper",
+    "monai",
 )  # fmt: skip
 #: Import name -> pip name, where they differ.
 PACKAGES = {
-    "safetensors.torch": "safetensors", "whisper": "openai-whisper", "silero_vad": "silero-vad", "espeakng_loader": "espeakng-loader",
+    "safetensors.torch": "safetensors", "whisper": "openai-whisper", "silero_vad": "silero-vad",
+    "espeakng_loader": "espeakng-loader",
     "faster_whisper": "faster-whisper", "PIL": "pillow",
 }  # fmt: skip
 
@@ -91,8 +93,8 @@ def load_framework(name: str, *, extra: str | None = None) -> ModuleType:
     ----------
     name : str
         "tensorflow", "keras", "torch", "transformers", "accelerate", "safetensors", "safetensors.torch",
-        "tokenizers", "captum", "onnx", "onnxscript", "onnxruntime", "whisper", "av", "silero_vad", "espeakng_loader", "jiwer", "faster_whisper",
-        "ctranslate2", "monai", "nibabel", "pydicom" or "PIL".
+        "tokenizers", "captum", "onnx", "onnxscript", "onnxruntime", "whisper", "av", "silero_vad", "espeakng_loader",
+        "jiwer", "faster_whisper", "ctranslate2", "monai", "nibabel", "pydicom" or "PIL".
     extra : str, optional
         The extra an error message tells to install, such as "timeseries"; the framework's usual one by default.
 
