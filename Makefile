@@ -43,6 +43,7 @@ bench: install
 	$(BIN)/python -m benchmarks.timeseries
 	$(BIN)/python -m benchmarks.anomalies
 	$(BIN)/python -m benchmarks.nlp
+	$(BIN)/python -m benchmarks.speech
 
 clean:
 	rm -rf .venv demo

@@ -12,12 +12,14 @@ TASKS = {
     "anomaly-detection": "timeseries.anomaly:AnomalyDetector",
     "forecasting": "timeseries.forecasting:Forecaster",
     "image-classification": "vision.classification:ImageClassifier",
+    "speech-transcription": "speech.transcription:SpeechTranscriber",
     "text-classification": "nlp.classification:TextClassifier",
 }
 
 DEMOS = {
     "digits": "vision.demo:digits",
     "docstrings": "nlp.demo:docstrings",
+    "commands": "speech.demo:commands",
     "co2": "timeseries.demo:co2",
     "faults": "timeseries.demo:faults",
 }

@@ -121,9 +121,18 @@ def _path(scores: Any, begin: int) -> np.ndarray:
     std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
     weights = ((weights - mean) / std).nan_to_num()  # where no token looks all differ by nothing
     weights = _whisper.timing.median_filter(weights, _SMOOTH)
-    tokens, positions = _whisper.timing.dtw(-weights.mean(dim=0)[begin - 1 : -1])  # the last row is where it looked after the end
+    tokens, positions = _warped(-weights.mean(dim=0)[begin - 1 : -1])  # the last row is where it looked after the end
     jumps = np.pad(np.diff(tokens), (1, 0), constant_values=1).astype(bool)
     return positions[jumps]
+
+
+def _warped(costs: Any) -> Any:
+    """Find the cheapest path; Numba sets PyTorch to all cores when it runs in parallel, which is set back."""
+    threads = torch.get_num_threads()
+    try:
+        return _whisper.timing.dtw(costs)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _words(words: list[tuple[str, int]], path: np.ndarray, chances: np.ndarray, seconds: float) -> tuple[Word, ...]:

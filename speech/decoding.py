@@ -1,5 +1,6 @@
 """Texts out of spectrograms: a whole batch at once, greedily or by beam search, with keys and values kept."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ from .vocabulary import Vocabulary
 torch: Any = load_framework("torch")
 _decoding: Any = load_framework("whisper").decoding
 
-__all__ = ["Decode", "Decoded", "decode"]
+__all__ = ["Decode", "Decoded", "decode", "languages"]
 
 _FIRST_TIMESTAMP = 50  # in steps of 0.02 s: Whisper begins no later than a second into a window
 
@@ -46,7 +47,7 @@ class Decoded:
 class Decode(Protocol):
     """What runs a network over spectrograms: `decode` with the network bound, or another runtime."""
 
-    def __call__(self, mel: Any, vocabulary: Vocabulary, *, beam_size: int, timestamps: bool) -> list[Decoded]:
+    def __call__(self, mel: Any, vocabulary: Vocabulary, *, beam_size: int, timestamps: bool, most: int) -> list[Decoded]:
         """Return one `Decoded` a row of `mel`."""
 
 
@@ -93,6 +94,29 @@ def decode(
     ]
 
 
+def languages(network: Any, mel: Any, vocabulary: Vocabulary) -> list[str | None]:
+    """Find what is spoken in each clip, without writing it down.
+
+    Parameters
+    ----------
+    network : whisper.model.Whisper
+        A multilingual network.
+    mel : Tensor, (n, n_mels, frames)
+        Log-mel spectrograms.
+    vocabulary : Vocabulary
+        Of the network's rows, without a language.
+
+    Returns
+    -------
+    list of str
+        The most probable code of each clip.
+    """
+    with torch.inference_mode():
+        cache = _Cache(network, networks.encode(network, mel), None)
+        start = torch.full((len(mel), 1), vocabulary.start, device=mel.device)
+        return _languages(cache.step(start, vocabulary.others)[:, 0], vocabulary)
+
+
 def _languages(scores: Any, vocabulary: Vocabulary) -> list[str | None]:
     """Return each clip's language: the one that is known, or else the most probable one."""
     if not vocabulary.multilingual or vocabulary.language is not None:
@@ -102,7 +126,7 @@ def _languages(scores: Any, vocabulary: Vocabulary) -> list[str | None]:
 
 
 class _Rules:
-    """What may be written next: never what is suppressed, nothing empty where the network cannot tell silence, and whole times."""
+    """What may be written next: nothing suppressed, nothing empty where the network cannot tell silence, and whole times."""
 
     def __init__(self, vocabulary: Vocabulary, begin: int, timestamps: bool) -> None:
         self.vocabulary, self.begin = vocabulary, begin
@@ -150,6 +174,9 @@ class _Greedy:
         return text, total / (len(text) + 1)
 
 
+_Text = tuple[list[int], float]  # tokens and the sum of their log-probabilities
+
+
 class _Beams:
     """The most probable texts found by keeping several candidates a clip, as openai-whisper's `BeamSearchDecoder` does.
 
@@ -161,66 +188,56 @@ class _Beams:
 
     def run(self, cache: "_Cache", prompt: Any, scores: Any, rules: _Rules) -> list[tuple[list[int], float]]:
         clips, begin = list(range(len(prompt))), prompt.shape[1]
-        finished: list[list[tuple[list[int], float]]] = [[] for _ in clips]
+        finished: list[list[_Text]] = [[] for _ in clips]
         every = torch.arange(len(clips), device=prompt.device).repeat_interleave(self.size)
         cache.keep(every)
         tokens, scores = prompt[every], scores[every]
         sums = torch.full((len(clips), self.size), -torch.inf, device=prompt.device)
         sums[:, 0] = 0.0  # the candidates of a clip are still one and the same
         for _ in range(cache.most):
-            best, chosen = rules.apply(scores, tokens).log_softmax(dim=-1).topk(self.size + 1)
-            totals, order = (sums.reshape(-1, 1) + best).reshape(len(clips), -1).sort(dim=1, descending=True, stable=True)
-            sources, following = self._go_on(clips, tokens[:, begin:], totals, order, chosen.reshape(len(clips), -1), finished)
+            chances = rules.apply(scores, tokens).log_softmax(dim=-1)
+            ways = [self._ways(*each) for each in self._best_ways(chances, sums)]
+            for row, clip in enumerate(clips):
+                ends = [(tokens[at, begin:].tolist(), total) for at, token, total in ways[row] if token == self.end]
+                finished[clip] = (finished[clip] + ends)[: self.size]
             going = [row for row, clip in enumerate(clips) if len(finished[clip]) < self.size]
-            if not going:
-                break
-            picked = torch.tensor([sources[row] for row in going], device=prompt.device)
-            sums = totals[torch.tensor(going, device=prompt.device)[:, None], torch.tensor([following[row] for row in going])]
-            rows = (picked // (self.size + 1)).flatten()
-            added = chosen.reshape(-1)[picked.flatten()]
-            tokens = torch.cat([tokens[rows], added[:, None]], dim=1)
             clips = [clips[row] for row in going]
+            if not clips:
+                break
+            onward = [[way for way in ways[row] if way[1] != self.end] for row in going]
+            rows = torch.tensor([at for one in onward for at, _, _ in one], device=prompt.device)
+            added = torch.tensor([token for one in onward for _, token, _ in one], device=prompt.device)
+            sums = torch.tensor([[total for _, _, total in one] for one in onward], device=prompt.device)
+            tokens = torch.cat([tokens[rows], added[:, None]], dim=1)
             cache.keep(rows)
             scores = cache.step(tokens[:, -1:], rules.vocabulary.others)[:, -1]
-        else:
-            self._cut_off(clips, tokens[:, begin:].tolist(), sums.tolist(), finished)
+        for row, clip in enumerate(clips):  # cut off: the best that have no end
+            said = tokens[row * self.size : (row + 1) * self.size, begin:].tolist()
+            open_ones = sorted(zip(said, sums[row].tolist(), strict=True), key=lambda one: -one[1])
+            finished[clip] = (finished[clip] + open_ones)[: self.size]
         return [self._best(candidates) for candidates in finished]
 
-    def _go_on(
-        self,
-        clips: list[int],
-        said: Any,
-        totals: Any,
-        order: Any,
-        chosen: Any,
-        finished: list[list[tuple[list[int], float]]],
-    ) -> tuple[list[list[int]], list[list[int]]]:
-        """Go through each clip's candidates, the best first: keep texts that end, and return where to go on from, and its rank."""
-        wide = self.size + 1
-        sources: list[list[int]] = []
-        ranks: list[list[int]] = []
-        for row, clip in enumerate(clips):
-            goes, rank_of = list[int](), list[int]()
-            for rank, (total, place) in enumerate(zip(totals[row].tolist(), order[row].tolist(), strict=True)):
-                if int(chosen[row, place]) == self.end:
-                    if total > -torch.inf and len(finished[clip]) < self.size:
-                        finished[clip].append((said[row * self.size + place // wide].tolist(), total))
-                    continue
-                goes.append(row * self.size * wide + place)
-                rank_of.append(rank)
-                if len(goes) == self.size:
-                    break
-            sources.append(goes)
-            ranks.append(rank_of)
-        return sources, ranks
+    def _best_ways(self, chances: Any, sums: Any) -> Any:
+        """Yield, clip by clip, the best ways to go on from its candidates: total, row and token of each, the best first."""
+        count, wide = len(sums), self.size + 1
+        best, chosen = chances.topk(wide)
+        totals, order = (sums.reshape(-1, 1) + best).reshape(count, -1).sort(dim=1, descending=True, stable=True)
+        rows = order // wide + self.size * torch.arange(count, device=sums.device)[:, None]
+        return zip(totals.tolist(), rows.tolist(), chosen.reshape(count, -1).gather(1, order).tolist(), strict=True)
 
-    def _cut_off(self, clips: list[int], said: Any, sums: Any, finished: list[list[tuple[list[int], float]]]) -> None:
-        for row, clip in enumerate(clips):
-            open_ones = sorted(zip(sums[row], said[row * self.size : (row + 1) * self.size], strict=True), reverse=True)
-            for total, text in open_ones[: self.size - len(finished[clip])]:
-                finished[clip].append((text, total))
+    def _ways(self, totals: list[float], rows: list[int], tokens: list[int]) -> list[tuple[int, int, float]]:
+        """Take ways until there are as many that go on as candidates; those that end and are better count, too."""
+        found: list[tuple[int, int, float]] = []
+        onward = 0
+        for total, row, token in zip(totals, rows, tokens, strict=True):
+            if token != self.end or total > -math.inf:
+                found.append((row, token, total))
+            onward += token != self.end
+            if onward == self.size:
+                break
+        return found
 
-    def _best(self, candidates: list[tuple[list[int], float]]) -> tuple[list[int], float]:
+    def _best(self, candidates: list[_Text]) -> tuple[list[int], float]:
         """Take the text whose tokens are the most probable on average."""
         text, total = max(candidates, key=lambda one: one[1] / max(1, len(one[0])))
         return text, total / (len(text) + 1)

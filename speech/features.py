@@ -14,13 +14,17 @@ __all__ = ["FULL", "HOP", "context", "log_mel"]
 HOP = 160  # samples from one frame to the next: 100 frames a second
 FULL = 3000  # frames of the 30 seconds that Whisper pads every clip to
 
+_AFTER = (
+    50  # frames of silence kept after a clip: a network looks there when it is done, and says the last word again where it cannot
+)
 _STEPS = ((400, 50), (1000, 100), (FULL, 250))  # up to so many frames, contexts are multiples of so many
 
 
 def context(samples: int) -> int:
     """Return the frames of the context that a clip of so many samples at 16 kHz is padded to.
 
-    It depends on the clip alone, never on what else is in a batch: steps of 0.5 s up to 4 s, of 1 s up to 10 s, of 2.5 s up to 30 s.
+    It depends on the clip alone, never on what else is in a batch: with half a second after it, in steps of 0.5 s up to 4 s, of
+    1 s up to 10 s, of 2.5 s up to 30 s.
 
     Raises
     ------
@@ -30,13 +34,15 @@ def context(samples: int) -> int:
     Examples
     --------
     >>> context(12_000), context(70_000), context(480_000)
-    (100, 500, 3000)
+    (150, 500, 3000)
     """
-    frames = max(1, math.ceil(samples / HOP))
+    if samples > FULL * HOP:
+        raise ValueError(f"{samples} samples are more than 30 s.")
+    frames = min(FULL, math.ceil(samples / HOP) + _AFTER)
     for most, step in _STEPS:
         if frames <= most:
             return math.ceil(frames / step) * step
-    raise ValueError(f"{samples} samples are more than 30 s.")
+    return FULL
 
 
 def log_mel(waves: Any, n_mels: int = 80) -> Any:

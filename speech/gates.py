@@ -1,5 +1,6 @@
 """When a text is not to be believed: what a network writes where nothing is said, or when it has lost its way."""
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,26 +24,40 @@ class Limits:
         Times a text may become shorter by zlib.
     loops : int
         Times a phrase may follow upon itself.
+    pace : float
+        Tokens that can be said in a second.
     """
 
     silence: float = 0.6
     logprob: float = -1.0
     compression: float = 2.4
     loops: int = 8
+    pace: float = math.inf
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> "Limits":
-        """Widen the limits where texts to learn from say things over and over themselves.
+    def of(cls, texts: Sequence[str], paces: Sequence[float]) -> "Limits":
+        """Learn from texts, and the tokens a second they were said at: texts that repeat themselves are believed later, too.
 
         Examples
         --------
-        >>> Limits.of(["go"]).loops, Limits.of(["no " * 20]).loops
-        (8, 40)
+        >>> Limits.of(["go"], [2.0]), Limits.of(["no " * 20], [3.0]).loops
+        (Limits(silence=0.6, logprob=-1.0, compression=2.4, loops=8, pace=3.0), 40)
         """
         usual = cls()
         most = max((loops(text.split()) for text in texts), default=1)
         densest = max((compression(text) for text in texts), default=1.0)
-        return cls(compression=max(usual.compression, 2 * densest), loops=max(usual.loops, 2 * most))
+        pace = 1.5 * max(paces, default=math.inf)
+        return cls(compression=max(usual.compression, 2 * densest), loops=max(usual.loops, 2 * most), pace=pace)
+
+    def most(self, seconds: float, room: int) -> int:
+        """Return the tokens after which writing of so many seconds is cut off, in a decoder with so much room.
+
+        Examples
+        --------
+        >>> Limits().most(1.0, 224), Limits(pace=4.0).most(1.0, 224)
+        (224, 8)
+        """
+        return room if math.isinf(self.pace) else min(room, math.ceil(self.pace * seconds) + 4)
 
 
 def doubt(text: str, tokens: Sequence[int], logprob: float, silence: float, most: int, limits: Limits) -> str | None:

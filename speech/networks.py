@@ -12,7 +12,10 @@ from pipelines.engines import load_framework
 torch: Any = load_framework("torch")
 _model: Any = load_framework("whisper").model
 
-__all__ = ["build", "encode", "logits", "other_tokens", "small"]
+__all__ = ["HEAD", "build", "encode", "logits", "other_tokens", "small"]
+
+HEAD = 24
+"""Units of an attention head of a network from scratch."""
 
 
 def build(dims: Mapping[str, int], kept: np.ndarray | None = None) -> Any:
@@ -42,19 +45,19 @@ def build(dims: Mapping[str, int], kept: np.ndarray | None = None) -> Any:
     rows = dims["n_vocab"] if kept is None else len(kept) + 1
     network = _model.Whisper(_model.ModelDimensions(**{**dims, "n_vocab": rows}))
     torch.nn.init.normal_(network.decoder.token_embedding.weight, std=0.02)
-    torch.nn.init.normal_(network.decoder.positional_embedding, std=0.01)
+    torch.nn.init.normal_(network.decoder.positional_embedding, std=0.02)
     return network
 
 
 def small(units: int, layers: int, *, n_mels: int = 80) -> dict[str, int]:
-    """Return the dimensions of a small multilingual Whisper.
+    """Return the dimensions of a small multilingual Whisper, whose decoder has twice as many layers as its encoder.
 
     Examples
     --------
-    >>> small(96, 2)["n_audio_head"]
-    3
+    >>> small(96, 2)["n_audio_head"], small(96, 2)["n_text_layer"]
+    (4, 4)
     """
-    heads = max(1, units // 32)
+    heads = max(1, units // HEAD)
     return {
         "n_mels": n_mels,
         "n_audio_ctx": 1500,
@@ -65,7 +68,7 @@ def small(units: int, layers: int, *, n_mels: int = 80) -> dict[str, int]:
         "n_text_ctx": 448,
         "n_text_state": units,
         "n_text_head": heads,
-        "n_text_layer": layers,
+        "n_text_layer": 2 * layers,
     }
 
 

@@ -112,7 +112,9 @@ class Converted:
             convert(dims, network.state_dict(), Path(folder), _names(vocabulary), config=config, quantization=kind, bias=share)
             self.model = library.models.Whisper(folder, compute_type=kind, intra_threads=threads())
 
-    def __call__(self, mel: Any, vocabulary: Vocabulary, *, beam_size: int = 1, timestamps: bool = False) -> list[Decoded]:
+    def __call__(
+        self, mel: Any, vocabulary: Vocabulary, *, beam_size: int = 1, timestamps: bool = False, most: int | None = None
+    ) -> list[Decoded]:
         """Write down what is said in spectrograms of one length, as `decoding.decode` does."""
         features = _features(mel)
         spoken = self._languages(features, len(mel), vocabulary)
@@ -124,7 +126,7 @@ class Converted:
             beam_size=beam_size,
             num_hypotheses=beam_size,
             length_penalty=_LENGTH if beam_size > 1 else 0,
-            max_length=self.room,
+            max_length=self.room if most is None else min(self.room, len(prompts[0]) + most),
             return_scores=True,
             return_no_speech_prob=True,
             **rules,

@@ -60,6 +60,16 @@ def _docstrings() -> tuple[list[str], list[str]]:
     return texts, labels
 
 
+@cache
+def _spoken_words() -> tuple[list[np.ndarray], list[str]]:
+    """Speak four words in ten robot voices."""
+    from speech.synthesis import speak
+
+    voices = ("en", "en-us", "en+f2", "en+f3", "en+m3", "en+m5", "en-us+f4", "en-us+m1", "en-gb-scotland", "en-gb-x-rp")
+    said = [(word, voice) for voice in voices for word in ("yes", "no", "stop", "go")]
+    return [speak(word, voice=voice) for word, voice in said], [word for word, _ in said]
+
+
 CASES = {
     "anomaly-detection": Case(
         params={"window": 12, "units": 8, "epochs": 1, "batch_size": 8, "verbose": 0},
@@ -87,6 +97,14 @@ CASES = {
         unreadable="no-such-file.png",
         unknown="digit 9",
         unknown_said="sample 1, 'digit 9', was never seen",
+        grid={"epochs": [1, 2]},
+    ),
+    "speech-transcription": Case(
+        params={"weights": None, "units": 48, "layers": 1, "epochs": 1, "batch_size": 8, "verbose": 0},
+        data=_spoken_words,
+        unreadable="no-such-file.wav",
+        unknown=7,
+        unknown_said="The text of sample 1 is '7'",
         grid={"epochs": [1, 2]},
     ),
     "text-classification": Case(

@@ -14,6 +14,7 @@ HEADLINES = {  # what the report that an example prints is about
     "forecasting": "mase",
     "image_classification": "accuracy",
     "text_classification": "accuracy",
+    "transcription": "wer",
 }
 
 

@@ -208,7 +208,7 @@ def _content(sample: Any) -> Any:
 def _shown(text: Any) -> str:
     if text is None or text is pd.NA or (isinstance(text, float) and text != text):
         return "missing"
-    return f"{str(text)[:60]!r}, a {type(text).__name__}"
+    return f"{str(text)[:60]!r}, no text but of the type {type(text).__name__}"
 
 
 def _cure(text: Any) -> str:

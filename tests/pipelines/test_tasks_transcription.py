@@ -190,8 +190,8 @@ def test_arrays_of_equal_length_are_many_recordings():
         (["a", float("nan")] * 20, "The text of sample 1 is missing"),
         (pd.Series(["a", None] * 20), "The text of sample 1 is missing"),
         (pd.Series(["a", pd.NA] * 20, dtype=object), "The text of sample 1 is missing"),
-        (list(range(40)), "The text of sample 0 is '0', a int. Pass texts"),
-        ([["a", "b"]] * 40, "The text of sample 0 is .* a list. Join the words"),
+        (list(range(40)), "The text of sample 0 is '0', no text but of the type int. Pass texts"),
+        ([["a", "b"]] * 40, "The text of sample 0 is .* of the type list. Join the words"),
         ([" "] * 40, "All texts in y are empty"),
     ],
 )

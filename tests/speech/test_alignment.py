@@ -13,7 +13,7 @@ from speech.vocabulary import Vocabulary  # noqa: E402
 
 TEXTS = ["Hello there, world!", "one", "", "a rather longer text, with several words"]
 SAMPLES = [48_000, 20_000, 48_000, 40_000]
-HEADS = [[1, 0], [1, 1]]
+HEADS = [[2, 0], [2, 1], [3, 0], [3, 1]]
 
 
 @pytest.fixture(scope="module")

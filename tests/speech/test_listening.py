@@ -22,13 +22,13 @@ def words():
 
 
 class Ear:
-    """Stands in for a network: writes "long" for contexts of more than two seconds, "short" otherwise; notes what it was given."""
+    """Stands in for a network: writes "long" for contexts of more than two seconds, "short" otherwise."""
 
     def __init__(self, vocabulary, logprob=-0.1, no_speech=0.0, tokens=None):
         self.vocabulary, self.logprob, self.no_speech, self.tokens = vocabulary, logprob, no_speech, tokens
         self.batches = []
 
-    def __call__(self, mel, vocabulary, *, beam_size, timestamps):
+    def __call__(self, mel, vocabulary, *, beam_size, timestamps, most):
         self.batches.append(tuple(mel.shape))
         tokens = vocabulary.encode("long" if mel.shape[2] > 200 else "short") if self.tokens is None else self.tokens
         return [Decoded(list(tokens), self.logprob, self.no_speech, "en") for _ in mel]
@@ -39,7 +39,7 @@ def listener(words, ear=None, **options):
         "decode": ear or Ear(words),
         "vocabulary": words,
         "n_mels": 80,
-        "most": 224,
+        "room": 224,
         "longest": 30.0,
         "full": False,
         "vad": False,

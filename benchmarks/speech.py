@@ -1,0 +1,242 @@
+"""Speech: word errors of networks from scratch, and cost beside openai-whisper and faster-whisper with the same weights.
+
+Run `python -m benchmarks.speech [name …]`; the names are the functions in `BENCHMARKS`. Reads `../shared/data/speech`.
+"""
+
+import statistics
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines.engines import load_framework, usable_cores
+from speech import SpeechTranscriber, audio
+
+from .common import SHARED, in_turns, run
+
+DATA = SHARED / "speech"
+SEEDS = (0, 1, 2)
+RATE = audio.SAMPLE_RATE
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+Part = tuple[list[Any], list[str]]
+
+
+# ---------------------------------------------------------------- data
+def fsdd(split: str, *, small: bool = False) -> Part:
+    """Return recordings of single digits (six speakers, 8 kHz) in the official split, and their words."""
+    table = pd.read_csv(DATA / "fsdd" / "metadata.csv")
+    table = table[(table["split"] == split) & ((table["in_small"] == "yes") | (not small))]
+    return [str(DATA / "fsdd" / file) for file in table["file"]], [DIGITS[digit] for digit in table["digit"]]
+
+
+def yesno(split: str) -> Part:
+    """Return recordings of eight Hebrew words each, yes or no."""
+    table = pd.read_csv(DATA / "yesno" / "metadata.csv")
+    table = table[table["split"] == split]
+    return [str(DATA / "yesno" / file) for file in table["file"]], table["transcript"].tolist()
+
+
+@cache
+def strings(seconds: float = 10.0, count: int = 30) -> tuple[list[np.ndarray], list[str], list[list[float]]]:
+    """Join official test digits to recordings of so many seconds; returned with their words and where each digit begins."""
+    files, words = fsdd("test")
+    waves = [audio.read(file) for file in files]
+    rng = np.random.default_rng(0)
+    joined, texts, starts = [], [], []
+    for _ in range(count):
+        parts: list[int] = []
+        while sum(len(waves[i]) for i in parts) < seconds * RATE:
+            parts.append(int(rng.integers(len(waves))))
+        parts.pop()
+        ends = np.cumsum([len(waves[i]) for i in parts])
+        joined.append(np.concatenate([waves[i] for i in parts]))
+        texts.append(" ".join(words[i] for i in parts))
+        starts.append([0.0, *(ends[:-1] / RATE).tolist()])
+    return joined, texts, starts
+
+
+def not_speech(count: int = 50) -> list[np.ndarray]:
+    """Make silence, hiss, hum, clicks and chords, of 1 to 8 seconds."""
+    rng = np.random.default_rng(0)
+    found = []
+    for i in range(count):
+        n = int(rng.uniform(1, 8) * RATE)
+        t = np.arange(n) / RATE
+        kinds: list[Callable[[], np.ndarray]] = [
+            lambda n=n: np.zeros(n),
+            lambda n=n: rng.normal(0, 10 ** rng.uniform(-4, -0.7), n),
+            lambda t=t: 0.2 * np.sin(2 * np.pi * rng.uniform(50, 120) * t) + 0.02 * rng.normal(size=len(t)),
+            lambda n=n: (rng.random(n) < 5 / RATE) * rng.uniform(-1, 1, n),
+            lambda t=t: sum(
+                0.1 * np.sin(2 * np.pi * f * t) * np.exp(-((t % 0.5) * 4)) for f in 220 * 2 ** (rng.integers(0, 24, 4) / 12)
+            ),
+        ]
+        found.append(np.clip(kinds[i % 5](), -1, 1).astype(np.float32))
+    return found
+
+
+# ---------------------------------------------------------------- how good
+@cache
+def digits_model(seed: int = 0) -> SpeechTranscriber:
+    """Fit the small part from scratch, with defaults."""
+    return SpeechTranscriber(weights=None, seed=seed, verbose=0).fit(*fsdd("train", small=True))
+
+
+def _errors(model: SpeechTranscriber, part: Part) -> float:
+    return round(model.evaluate(*part).metrics["wer"], 4)
+
+
+def digits() -> dict[str, Any]:
+    """360 recordings to learn from, 300 to judge, three seeds."""
+    models = [digits_model(seed) for seed in SEEDS]
+    found = [_errors(model, fsdd("test")) for model in models]
+    return {
+        "wer": found,
+        "wer_mean": round(statistics.mean(found), 4),
+        "fit_s": [round(model.fit_seconds_) for model in models],
+    }
+
+
+def all_digits() -> dict[str, Any]:
+    """All 2,700 recordings to learn from, one seed."""
+    model = SpeechTranscriber(weights=None, verbose=0).fit(*fsdd("train"))
+    return {"wer": _errors(model, fsdd("test")), "fit_s": round(model.fit_seconds_)}
+
+
+def eight_words() -> dict[str, Any]:
+    """31 recordings of eight words to learn from, 29 to judge."""
+    model = SpeechTranscriber(weights=None, verbose=0).fit(*yesno("train"))
+    return {"wer": _errors(model, yesno("test")), "fit_s": round(model.fit_seconds_)}
+
+
+def digit_strings() -> dict[str, Any]:
+    """Ten-second strings of digits, by the network that learned from single ones; and when each begins."""
+    waves, texts, starts = strings()
+    model = digits_model().set_params(word_times=True)
+    said = model.predict(waves)
+    model.set_params(word_times=False)
+    wer = load_framework("jiwer").wer(texts, [str(one) for one in said])
+    late = [
+        abs(word.start - start)
+        for one, text, known in zip(said, texts, starts, strict=True)
+        if str(one) == text
+        for word, start in zip((word for segment in one.segments for word in segment.words), known, strict=True)
+    ]
+    right = sum(str(one) == text for one, text in zip(said, texts, strict=True))
+    median = round(float(np.median(late)), 3) if late else None
+    return {"strings": len(texts), "wer": round(wer, 4), "right": right, "word_start_error_s": median, "words": len(late)}
+
+
+def silence() -> dict[str, Any]:
+    """Transcribe what is no speech; and speech after five seconds of silence."""
+    model = digits_model().set_params(word_times=True)
+    with_text = sum(bool(str(one)) for one in model.predict(not_speech()))
+    waves, _, _ = strings(3.0, 50)
+    plain = model.predict(waves)
+    late = model.predict([np.concatenate([np.zeros(5 * RATE, np.float32), wave]) for wave in waves])
+    model.set_params(word_times=False)
+    same = [(a, b) for a, b in zip(plain, late, strict=True) if str(a) == str(b)]
+    shifts = [
+        y.start - x.start
+        for a, b in same
+        for s, r in zip(a.segments, b.segments, strict=True)
+        for x, y in zip(s.words, r.words, strict=True)
+    ]
+    return {
+        "not_speech": 50,
+        "with_text": with_text,
+        "padded": len(waves),
+        "same_words": len(same),
+        "shift_s": [round(float(np.min(shifts)), 3), round(float(np.median(shifts)), 3), round(float(np.max(shifts)), 3)],
+    }
+
+
+# ---------------------------------------------------------------- how quick
+def throughput() -> dict[str, Any]:
+    """Transcribe the same recordings with the same weights: ours, openai-whisper, faster-whisper in int8."""
+    files, _ = fsdd("test")
+    short = [audio.read(file) for file in files]
+    return {"up_to_2_s": _compared([wave for wave in short if len(wave) <= 2 * RATE][:100]), "10_s": _compared(strings()[0][:20])}
+
+
+def _compared(waves: list[np.ndarray]) -> dict[str, Any]:
+    model = digits_model()
+    whisper, faster = load_framework("whisper"), load_framework("faster_whisper")
+    with tempfile.TemporaryDirectory() as folder:
+        model.export(Path(folder, "model.pt"))
+        model.export(Path(folder, "ctranslate2"), format="ctranslate2")
+        theirs = whisper.load_model(str(Path(folder, "model.pt")))
+        int8 = faster.WhisperModel(
+            str(Path(folder, "ctranslate2")), device="cpu", compute_type="int8", cpu_threads=usable_cores()
+        )
+        said: dict[str, list[str]] = {}
+
+        def ours() -> None:
+            said["ours"] = [str(one) for one in model.predict(waves)]
+
+        def openai() -> None:
+            said["openai"] = [theirs.transcribe(wave, temperature=0, language="en", fp16=False)["text"].strip() for wave in waves]
+
+        def faster_int8() -> None:
+            said["faster"] = [
+                "".join(s.text for s in int8.transcribe(wave, language="en", beam_size=1)[0]).strip() for wave in waves
+            ]
+
+        ours()
+        alone = [str(model.predict([wave])[0]) for wave in waves]
+        found: dict[str, Any] = {
+            "recordings": len(waves),
+            "equal_to_one_by_one": sum(a == b for a, b in zip(said["ours"], alone, strict=True)),
+        }
+        for name, other in (("openai", openai), ("faster", faster_int8)):
+            other()
+            timed = in_turns(ours, other, runs=3)
+            equal = sum(a == b for a, b in zip(said["ours"], said[name], strict=True))
+            found[name] = {**timed, "times_faster": round(1 / timed["ratio"], 1), "equal_texts": equal}
+        return found
+
+
+def tiny() -> dict[str, Any]:
+    """Encode 3-second clips and write 12 tokens each, by networks of Whisper-tiny's size with random weights."""
+    from speech import decoding, features, networks
+    from speech.vocabulary import Vocabulary
+
+    torch, whisper = load_framework("torch"), load_framework("whisper")
+    dims = {**networks.small(384, 4), "n_audio_head": 6, "n_text_head": 6}
+    torch.manual_seed(0)
+    network = networks.build(dims).eval()
+    network.decoder.token_embedding.weight.data.mul_(10)
+    vocabulary = Vocabulary(dims, None, "en", may_be_empty=False)
+    waves = torch.randn(32, 3 * RATE) * 0.1
+
+    def ours() -> None:
+        decoding.decode(network, features.log_mel(waves), vocabulary, most=12)
+
+    def theirs() -> None:
+        options = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=False, sample_len=12)
+        for wave in waves:
+            whisper.decode(network, whisper.log_mel_spectrogram(whisper.pad_or_trim(wave)), options)
+
+    ours()
+    timed = in_turns(ours, theirs, runs=3)
+    return {"clips": len(waves), **timed, "times_faster": round(1 / timed["ratio"], 1)}
+
+
+BENCHMARKS: dict[str, Callable[[], Any]] = {
+    "digits": digits,
+    "all_digits": all_digits,
+    "eight_words": eight_words,
+    "digit_strings": digit_strings,
+    "silence": silence,
+    "throughput": throughput,
+    "tiny": tiny,
+}
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore", message=".*FP16 is not supported.*")
+    run(BENCHMARKS)

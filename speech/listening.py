@@ -1,0 +1,304 @@
+"""From recordings of any length to transcripts: what is speech, in which pieces it is heard, and what of it is believed."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from pipelines.engines import load_framework
+
+from . import activity, audio, features, gates
+from .decoding import Decode, Decoded
+from .transcript import Segment, Skipped, Transcript, Word
+from .vocabulary import Vocabulary
+
+torch: Any = load_framework("torch")
+
+__all__ = ["Listener"]
+
+_RATE = audio.SAMPLE_RATE
+_BLOCK = 60  # seconds read of a file at once
+_TOGETHER = 600  # seconds of audio gathered before the network runs, so that pieces of like length meet
+_TIMESTAMP = 0.02  # seconds between two timestamp tokens
+_GAP = 0.1  # seconds; shorter pauses are not told of
+_PAUSE = 0.3  # seconds beyond what is kept around speech: a longer pause ends a piece where pieces cost no more than they last
+
+
+class Align(Protocol):
+    """What finds the times of words: `alignment.align` with the network and its heads bound."""
+
+    def __call__(self, mel: Any, texts: Any, languages: Any, samples: Any) -> list[tuple[Word, ...]]:
+        """Return the words of each text."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A piece of recording `clip`, heard at once; it begins at sample `start`."""
+
+    clip: int
+    start: int
+    samples: np.ndarray
+
+
+@dataclass
+class _Heard:
+    """What is known of a recording so far."""
+
+    samples: int = 0
+    pieces: list[tuple[int, int]] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+    refused: list[Skipped] = field(default_factory=list)
+    languages: dict[str | None, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """How recordings become transcripts.
+
+    Parameters
+    ----------
+    decode : callable
+        From spectrograms to tokens: `decoding.decode` with the network bound, or another runtime's.
+    vocabulary : Vocabulary
+        The network's.
+    n_mels, room : int
+        Bands of its spectrograms, and the most tokens it ever writes.
+    longest : float
+        Seconds it hears at once.
+    full : bool
+        Pad every piece to 30 seconds, instead of to the next step of its own length.
+    vad : bool
+        Look for speech first, and hear nothing else.
+    beam_size : int
+        Candidates a piece.
+    timestamps : bool
+        Let the network say where segments begin and end; otherwise a piece is a segment.
+    limits : Limits
+        What is believed.
+    batch_size : int
+        Pieces that go through the network at once.
+    device : device
+        Where the network is.
+    align : callable, optional
+        Finds the times of words.
+    """
+
+    decode: Decode
+    vocabulary: Vocabulary
+    n_mels: int
+    room: int
+    longest: float
+    full: bool
+    vad: bool
+    beam_size: int
+    timestamps: bool
+    limits: gates.Limits
+    batch_size: int
+    device: Any
+    align: Align | None = None
+
+    def transcripts(self, sources: Sequence[Any]) -> list[Transcript]:
+        """Return a transcript of each source, which `audio.read` or `audio.blocks` reads; long files stream through.
+
+        Parameters
+        ----------
+        sources : sequence
+            Paths or arrays.
+
+        Returns
+        -------
+        list of Transcript
+            In the order of `sources`.
+        """
+        heard = [_Heard() for _ in sources]
+        for pieces in _gathered(self._pieces(sources, heard)):
+            for batch, context in self._batches(pieces):
+                self._hear(batch, context, heard)
+        return [self._transcript(one) for one in heard]
+
+    # ---------------------------------------------------------------- pieces
+    def _pieces(self, sources: Sequence[Any], heard: list[_Heard]) -> Iterator[_Piece]:
+        """Cut recordings into pieces: short ones together, so that speech is looked for in all of them at once."""
+        waiting: list[tuple[int, np.ndarray]] = []
+        seconds = 0.0
+        for clip, source in enumerate(sources):
+            blocks = audio.blocks(source, _BLOCK)
+            first, second = next(blocks, np.zeros(0, np.float32)), next(blocks, None)
+            if second is not None:
+                yield from self._streamed(clip, _chained(first, second, blocks), heard[clip])
+                continue
+            heard[clip].samples = len(first)
+            waiting.append((clip, first))
+            seconds += len(first) / _RATE
+            if seconds > _TOGETHER:
+                yield from self._short(waiting)
+                waiting, seconds = [], 0.0
+        yield from self._short(waiting)
+
+    def _short(self, clips: list[tuple[int, np.ndarray]]) -> Iterator[_Piece]:
+        longest = int(self.longest * _RATE)
+        if not self.vad:
+            for clip, wave in clips:
+                yield from (_Piece(clip, start, part) for start, part in _windows(iter([wave]), longest))
+            return
+        for (clip, wave), chances in zip(clips, activity.probabilities([wave for _, wave in clips]), strict=True):
+            for start, stop in activity.joined(activity.stretches(chances, len(wave)), longest, chances, pause=self._pause):
+                yield _Piece(clip, start, wave[start:stop])
+
+    def _streamed(self, clip: int, blocks: Iterator[np.ndarray], heard: _Heard) -> Iterator[_Piece]:
+        longest = int(self.longest * _RATE)
+        counted = _counted(blocks, heard)
+        found = activity.chunks(counted, longest, pause=self._pause) if self.vad else _windows(counted, longest)
+        for start, samples in found:
+            yield _Piece(clip, start, samples)
+
+    @property
+    def _pause(self) -> float:
+        return math.inf if self.full else _PAUSE * _RATE
+
+    def _batches(self, pieces: list[_Piece]) -> Iterator[tuple[list[_Piece], int]]:
+        """Put pieces with the same context together; the context is a piece's own affair, so that batching changes nothing."""
+        contexts = [features.FULL if self.full else features.context(len(piece.samples)) for piece in pieces]
+        for context in sorted(set(contexts)):
+            alike = [piece for piece, its in zip(pieces, contexts, strict=True) if its == context]
+            for start in range(0, len(alike), self.batch_size):
+                yield alike[start : start + self.batch_size], context
+
+    # ---------------------------------------------------------------- hearing
+    def _hear(self, pieces: list[_Piece], context: int, heard: list[_Heard]) -> None:
+        waves = np.zeros((len(pieces), context * features.HOP), dtype=np.float32)
+        for row, piece in enumerate(pieces):
+            waves[row, : len(piece.samples)] = piece.samples
+        mel = features.log_mel(torch.from_numpy(waves).to(self.device), self.n_mels)
+        most = self.limits.most(context * features.HOP / _RATE, self.room)
+        found = self.decode(mel, self.vocabulary, beam_size=self.beam_size, timestamps=self.timestamps, most=most)
+        words: list[tuple[Word, ...]] = [()] * len(pieces)
+        if self.align:
+            texts = [self._text_rows(one) for one in found]
+            words = self.align(mel, texts, [one.language for one in found], [len(piece.samples) for piece in pieces])
+        for piece, decoded, timed in zip(pieces, found, words, strict=True):
+            self._note(heard[piece.clip], piece, decoded, timed, most)
+
+    def _note(self, heard: _Heard, piece: _Piece, decoded: Decoded, words: tuple[Word, ...], most: int) -> None:
+        start, stop = piece.start / _RATE, (piece.start + len(piece.samples)) / _RATE
+        heard.pieces.append((piece.start, piece.start + len(piece.samples)))
+        text = self.vocabulary.decode(self._text_rows(decoded))
+        if not text.strip():
+            heard.refused.append(Skipped(start, stop, "the network heard no words"))
+            return
+        reason = gates.doubt(text, decoded.tokens, decoded.logprob, decoded.no_speech, most, self.limits)
+        if reason:
+            heard.refused.append(Skipped(start, stop, f"{text.strip()!r} is not believed: {reason}"))
+            return
+        heard.languages[decoded.language] = heard.languages.get(decoded.language, 0) + len(piece.samples)
+        words = tuple(Word(w.text, start + w.start, start + w.end, w.probability) for w in words)
+        probability = math.exp(decoded.logprob)
+        for first, last, rows in self._parts(decoded.tokens, stop - start):
+            part = self.vocabulary.decode(rows)
+            if part.strip():
+                said, words = _taken(words, part)
+                heard.segments.append(Segment(part, start + first, start + last, probability, decoded.no_speech, said))
+
+    def _text_rows(self, decoded: Decoded) -> list[int]:
+        first = self.vocabulary.first_timestamp
+        return [row for row in decoded.tokens if first is None or row < first]
+
+    def _parts(self, tokens: list[int], seconds: float) -> list[tuple[float, float, list[int]]]:
+        """Cut tokens at their timestamps; without these they are one part."""
+        first = self.vocabulary.first_timestamp
+        if not self.timestamps or first is None:
+            return [(0.0, seconds, tokens)]
+        parts: list[tuple[float, float, list[int]]] = []
+        begin, rows = 0.0, list[int]()
+        for token in tokens:
+            if token < first:
+                rows.append(token)
+                continue
+            time = min((token - first) * _TIMESTAMP, seconds)
+            if rows:
+                parts.append((begin, time, rows))
+            begin, rows = time, []
+        return [*parts, (begin, seconds, rows)] if rows else parts
+
+    def _transcript(self, heard: _Heard) -> Transcript:
+        segments = tuple(sorted(heard.segments, key=lambda segment: segment.start))
+        silent = [
+            Skipped(start / _RATE, stop / _RATE, "no speech")
+            for start, stop in _between(sorted(heard.pieces), heard.samples)
+            if stop - start >= _GAP * _RATE
+        ]
+        language = max(heard.languages, key=heard.languages.__getitem__) if heard.languages else self.vocabulary.language
+        return Transcript(
+            text="".join(segment.text for segment in segments).strip(),
+            language=language,
+            segments=segments,
+            skipped=tuple(sorted(silent + heard.refused, key=lambda one: one.start)),
+            duration=heard.samples / _RATE,
+        )
+
+
+def _gathered(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    """Gather pieces until there is enough to run the network over."""
+    waiting: list[_Piece] = []
+    samples = 0
+    for piece in pieces:
+        waiting.append(piece)
+        samples += len(piece.samples)
+        if samples > _TOGETHER * _RATE:
+            yield waiting
+            waiting, samples = [], 0
+    if waiting:
+        yield waiting
+
+
+def _windows(blocks: Iterator[np.ndarray], longest: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Cut a recording into windows of at most `longest` samples, at the quietest place of their last fifth."""
+    start, rest = 0, np.zeros(0, dtype=np.float32)
+    for block in blocks:
+        rest = np.concatenate([rest, block])
+        while len(rest) > longest:
+            cut = _quietest(rest, longest)
+            yield start, rest[:cut]
+            start, rest = start + cut, rest[cut:]
+    if len(rest):
+        yield start, rest
+
+
+def _quietest(wave: np.ndarray, longest: int) -> int:
+    tenth = _RATE // 10
+    begin = longest - max(tenth, longest // 5)
+    frames = max(1, (longest - begin) // tenth)
+    loudness = np.square(wave[begin : begin + frames * tenth]).reshape(frames, -1).mean(axis=1)
+    return begin + int(np.argmin(loudness)) * tenth + tenth // 2
+
+
+def _chained(first: np.ndarray, second: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    yield first
+    yield second
+    yield from rest
+
+
+def _counted(blocks: Iterator[np.ndarray], heard: _Heard) -> Iterator[np.ndarray]:
+    for block in blocks:
+        heard.samples += len(block)
+        yield block
+
+
+def _between(pieces: list[tuple[int, int]], samples: int) -> Iterator[tuple[int, int]]:
+    """Yield what lies between pieces, before and after them."""
+    begin = 0
+    for start, stop in [*pieces, (samples, samples)]:
+        if start > begin:
+            yield begin, start
+        begin = max(begin, stop)
+
+
+def _taken(words: tuple[Word, ...], part: str) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
+    """Take the words that make up a part of the text off the front."""
+    length = count = 0
+    while count < len(words) and length < len(part):
+        length += len(words[count].text)
+        count += 1
+    return words[:count], words[count:]
