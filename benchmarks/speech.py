@@ -121,32 +121,38 @@ def digit_strings() -> dict[str, Any]:
     said = model.predict(waves)
     model.set_params(word_times=False)
     wer = load_framework("jiwer").wer(texts, [str(one) for one in said])
-    late = [
-        abs(word.start - start)
-        for one, text, known in zip(said, texts, starts, strict=True)
-        if str(one) == text
-        for word, start in zip((word for segment in one.segments for word in segment.words), known, strict=True)
-    ]
+    late = [late for one, text, known in zip(said, texts, starts, strict=True) for late in _late(one, text, known)]
     right = sum(str(one) == text for one, text in zip(said, texts, strict=True))
     median = round(float(np.median(late)), 3) if late else None
     return {"strings": len(texts), "wer": round(wer, 4), "right": right, "word_start_error_s": median, "words": len(late)}
+
+
+def _late(transcript: Any, text: str, starts: list[float]) -> list[float]:
+    """Return by how many seconds each word that was heard right is away from where it begins."""
+    times = [word.start for word in _words(transcript)]
+    found = load_framework("jiwer").process_words(text, " ".join(word.text.strip() for word in _words(transcript)) or "-")
+    same = [chunk for chunk in found.alignments[0] if chunk.type == "equal"]
+    return [
+        abs(times[chunk.hyp_start_idx + i] - starts[chunk.ref_start_idx + i])
+        for chunk in same
+        for i in range(chunk.ref_end_idx - chunk.ref_start_idx)
+    ]
+
+
+def _words(transcript: Any) -> list[Any]:
+    return [word for segment in transcript.segments for word in segment.words]
 
 
 def silence() -> dict[str, Any]:
     """Transcribe what is no speech; and speech after five seconds of silence."""
     model = digits_model().set_params(word_times=True)
     with_text = sum(bool(str(one)) for one in model.predict(not_speech()))
-    waves, _, _ = strings(3.0, 50)
+    waves = [audio.read(file) for file in fsdd("test")[0]]
     plain = model.predict(waves)
     late = model.predict([np.concatenate([np.zeros(5 * RATE, np.float32), wave]) for wave in waves])
     model.set_params(word_times=False)
-    same = [(a, b) for a, b in zip(plain, late, strict=True) if str(a) == str(b)]
-    shifts = [
-        y.start - x.start
-        for a, b in same
-        for s, r in zip(a.segments, b.segments, strict=True)
-        for x, y in zip(s.words, r.words, strict=True)
-    ]
+    same = [(_words(a), _words(b)) for a, b in zip(plain, late, strict=True) if str(a) == str(b)]
+    shifts = [y.start - x.start for a, b in same for x, y in zip(a, b, strict=True)]
     return {
         "not_speech": 50,
         "with_text": with_text,

@@ -27,7 +27,7 @@ from pipelines.errors import ParameterError
 
 from .audio import SAMPLE_RATE
 
-__all__ = ["FRAME", "chunks", "joined", "probabilities", "stretches"]
+__all__ = ["FRAME", "chunks", "edges", "joined", "probabilities", "stretches"]
 
 FRAME = 512
 """Samples to which a probability belongs: 32 ms."""
@@ -98,6 +98,29 @@ def stretches(
     [(6240, 24480)]
     """
     return _stretches(probability, samples, threshold, least, PAD)
+
+
+def edges(probability: np.ndarray, samples: int) -> list[tuple[int, int]]:
+    """Return where speech begins and ends, as `stretches` does, without what is kept before and after it.
+
+    Parameters
+    ----------
+    probability : ndarray, (frames,)
+        Of one clip, from `probabilities`.
+    samples : int
+        Length of the clip.
+
+    Returns
+    -------
+    list of (start, stop)
+        In samples, ascending.
+
+    Examples
+    --------
+    >>> edges(np.array([0, 0, 1, 1, 1, 0, 0, 0, 0, 0], np.float32), 5120)
+    [(1024, 2560)]
+    """
+    return _stretches(probability, samples, THRESHOLD, LEAST_SPEECH, 0)
 
 
 def joined(

@@ -35,7 +35,7 @@ def _adapted(network: Any) -> Iterator[Any]:
     for block in [*network.encoder.blocks, *network.decoder.blocks]:
         for attention in (block.attn, block.cross_attn):
             for linear in () if attention is None else (attention.query, attention.value, attention.out):
-                nn.utils.parametrize.register_parametrization(linear, "weight", _LowRank(*linear.weight.shape))
+                nn.utils.parametrize.register_parametrization(linear, "weight", _LowRank(*linear.weight.shape).to(linear.weight))
                 yield linear
 
 

@@ -13,7 +13,7 @@ from . import augmentation, features
 from .audio import SAMPLE_RATE
 from .vocabulary import Vocabulary
 
-__all__ = ["IGNORED", "Joined", "Plan", "WHOLE", "Whole", "pieces", "strings"]
+__all__ = ["FURTHER", "IGNORED", "Joined", "Plan", "WHOLE", "Whole", "pieces", "strings"]
 
 WHOLE = 30.0
 """Seconds Whisper hears at once."""
@@ -21,9 +21,11 @@ WHOLE = 30.0
 IGNORED = -100
 """Target of a token that is not learned from."""
 
+FURTHER = 6
+"""Tokens at most that are read past a text's end."""
+
 _TOGETHER = 3.0  # seconds; groups of longer examples are smaller
 _POSITION = 320  # samples from one vector of the encoder to the next
-_FURTHER = 6  # tokens at most that are read past a text's end
 _WRONG = 0.05  # share of the tokens read wrongly in training, so that one mistake is not followed by others
 _JUDGED = 32  # clips a batch of validation
 
@@ -145,7 +147,7 @@ def strings(
             parts += [wave, np.zeros(int(rng.uniform(0, 0.2) * SAMPLE_RATE), np.float32)]
             words.append(text.strip())
         if len(words) > 1:
-            found.append((np.concatenate(parts)[: int(seconds * SAMPLE_RATE)], " ".join(words), starts))
+            found.append((np.concatenate(parts)[: int(seconds * SAMPLE_RATE)], " ".join(filter(None, words)), starts))
     return found
 
 
@@ -253,17 +255,19 @@ class Joined(Batches):
 
     def _further(self, rng: np.random.Generator) -> np.ndarray:
         """Draw what is read after the end, where only the end follows: what was written too much is not to go on for ever."""
-        return rng.choice(self.written, rng.integers(1, _FURTHER + 1) if rng.random() < self.plan.past else 0)
+        return rng.choice(self.written, rng.integers(1, FURTHER + 1) if rng.random() < self.plan.past else 0)
 
     def _line(
         self, clip: int, seconds: float, altered: bool, rng: np.random.Generator
     ) -> tuple[list[np.ndarray], list[int], list[tuple[int, int]]]:
         """Put clips one after the other, with pauses, for about so many seconds; one at least."""
         level, room = self.levels[clip], self._room()
-        parts, rows, spans = [self._pause(rng)], list[int](), list[tuple[int, int]]()
+        most = int(WHOLE * SAMPLE_RATE)  # what is said after it would be cut off
+        parts, rows, spans = [self._pause(rng)[: most - len(self.waves[clip])]], list[int](), list[tuple[int, int]]()
         at = len(parts[0])
         while True:
             wave = augmentation.at_speed(self.waves[clip], rng) if altered else self.waves[clip]
+            wave = wave if at + len(wave) <= most else self.waves[clip]
             if rows:
                 wave = wave * np.float32(level / self.levels[clip] * 10 ** rng.uniform(-0.4, 0.4))
             parts += [wave, self._pause(rng)]
@@ -272,7 +276,8 @@ class Joined(Batches):
             at += len(wave) + len(parts[-1])
             clip = int(rng.integers(len(self.waves)))
             later = at + len(self.waves[clip])
-            if at >= seconds * SAMPLE_RATE or later > (seconds + 0.2) * SAMPLE_RATE or len(rows) + len(self.rows[clip]) > room:
+            full = at >= seconds * SAMPLE_RATE or later > min((seconds + 0.2) * SAMPLE_RATE, most)
+            if full or len(rows) + len(self.rows[clip]) > room:
                 return parts, rows, spans
 
     def _room(self) -> int:

@@ -35,11 +35,12 @@ class Align(Protocol):
 
 @dataclass(frozen=True)
 class _Piece:
-    """A piece of recording `clip`, heard at once; it begins at sample `start`."""
+    """A piece of recording `clip`, heard at once; it begins at sample `start`, and speech is between the samples of `spoken`."""
 
     clip: int
     start: int
     samples: np.ndarray
+    spoken: tuple[int, int]
 
 
 @dataclass
@@ -141,18 +142,19 @@ class Listener:
         longest = int(self.longest * _RATE)
         if not self.vad:
             for clip, wave in clips:
-                yield from (_Piece(clip, start, part) for start, part in _windows(iter([wave]), longest))
+                yield from (_Piece(clip, start, part, (0, len(part))) for start, part in _windows(iter([wave]), longest))
             return
         for (clip, wave), chances in zip(clips, activity.probabilities([wave for _, wave in clips]), strict=True):
             for start, stop in activity.joined(activity.stretches(chances, len(wave)), longest, chances, pause=self._pause):
-                yield _Piece(clip, start, wave[start:stop])
+                yield _Piece(clip, start, wave[start:stop], _spoken(activity.edges(chances, len(wave)), start, stop))
 
     def _streamed(self, clip: int, blocks: Iterator[np.ndarray], heard: _Heard) -> Iterator[_Piece]:
         longest = int(self.longest * _RATE)
         counted = _counted(blocks, heard)
         found = activity.chunks(counted, longest, pause=self._pause) if self.vad else _windows(counted, longest)
         for start, samples in found:
-            yield _Piece(clip, start, samples)
+            within = activity.edges(activity.probabilities([samples])[0], len(samples)) if self.vad else []
+            yield _Piece(clip, start, samples, _spoken(within, 0, len(samples)))
 
     @property
     def _pause(self) -> float:
@@ -193,9 +195,10 @@ class Listener:
             heard.refused.append(Skipped(start, stop, f"{text.strip()!r} is not believed: {reason}"))
             return
         heard.languages[decoded.language] = heard.languages.get(decoded.language, 0) + len(piece.samples)
-        words = tuple(Word(w.text, start + w.start, start + w.end, w.probability) for w in words)
+        begin, end = (sample / _RATE for sample in piece.spoken)
+        words = tuple(Word(w.text, *(start + min(max(t, begin), end) for t in (w.start, w.end)), w.probability) for w in words)
         probability = math.exp(decoded.logprob)
-        for first, last, rows in self._parts(decoded.tokens, stop - start):
+        for first, last, rows in self._parts(decoded.tokens, begin, end):
             part = self.vocabulary.decode(rows)
             if part.strip():
                 said, words = _taken(words, part)
@@ -205,22 +208,22 @@ class Listener:
         first = self.vocabulary.first_timestamp
         return [row for row in decoded.tokens if first is None or row < first]
 
-    def _parts(self, tokens: list[int], seconds: float) -> list[tuple[float, float, list[int]]]:
+    def _parts(self, tokens: list[int], begin: float, end: float) -> list[tuple[float, float, list[int]]]:
         """Cut tokens at their timestamps; without these they are one part."""
         first = self.vocabulary.first_timestamp
         if not self.timestamps or first is None:
-            return [(0.0, seconds, tokens)]
+            return [(begin, end, tokens)]
         parts: list[tuple[float, float, list[int]]] = []
-        begin, rows = 0.0, list[int]()
+        rows = list[int]()
         for token in tokens:
             if token < first:
                 rows.append(token)
                 continue
-            time = min((token - first) * _TIMESTAMP, seconds)
+            time = min((token - first) * _TIMESTAMP, end)
             if rows:
                 parts.append((begin, time, rows))
             begin, rows = time, []
-        return [*parts, (begin, seconds, rows)] if rows else parts
+        return [*parts, (begin, end, rows)] if rows else parts
 
     def _transcript(self, heard: _Heard) -> Transcript:
         segments = tuple(sorted(heard.segments, key=lambda segment: segment.start))
@@ -272,6 +275,12 @@ def _quietest(wave: np.ndarray, longest: int) -> int:
     frames = max(1, (longest - begin) // tenth)
     loudness = np.square(wave[begin : begin + frames * tenth]).reshape(frames, -1).mean(axis=1)
     return begin + int(np.argmin(loudness)) * tenth + tenth // 2
+
+
+def _spoken(edges: list[tuple[int, int]], start: int, stop: int) -> tuple[int, int]:
+    """Return where speech begins and ends within a piece, from its begin; the whole piece where that is not known."""
+    within = [(max(begin, start), min(end, stop)) for begin, end in edges if begin < stop and end > start]
+    return (within[0][0] - start, within[-1][1] - start) if within else (0, stop - start)
 
 
 def _chained(first: np.ndarray, second: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

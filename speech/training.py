@@ -17,7 +17,7 @@ from pipelines.errors import DataError
 from . import alignment, features
 from .adapters import frozen
 from .audio import SAMPLE_RATE
-from .examples import WHOLE, Joined, Plan, Whole, pieces, strings
+from .examples import FURTHER, WHOLE, Joined, Plan, Whole, pieces, strings
 from .trainee import Trainee, localise
 from .vocabulary import Vocabulary
 
@@ -25,8 +25,9 @@ torch: Any = load_framework("torch")
 
 __all__ = ["Fitted", "fit", "steps", "usual_epochs"]
 
-_HEARD = 3.0  # seconds a network from scratch hears at once, where its clips are not longer
+_HEARD = 3.0  # seconds of the strings a network from scratch is judged on, where its clips are not longer
 _BEYOND = 1.5  # times as long are the longest examples: a network that has not seen more forgets to stop
+_PIECE = 2.0  # seconds it hears at once later, where its clips are not longer: with 3 it had half as many errors again
 _GROUPS = 100  # the most of an epoch of a network from scratch
 _STEPS, _MANY = 4000, 1000  # that it takes, twice as many for so many texts
 _AT_ONCE: dict[str, Any] = {"begin": -1.0, "grown": 0.0, "clean": -1.0, "altered": 0.0}  # as long and altered as they get
@@ -127,14 +128,15 @@ def fit(
     .. [2] Tachibana, Uenoyama, Aihara (2018), "Efficiently Trainable Text-to-Speech System Based on Deep Convolutional Networks
        with Guided Attention", arXiv:1710.08969.
     """
-    _refuse_long(waves, [vocabulary.encode(text) for text in texts], network.dims.n_text_ctx - 8)
+    room = network.dims.n_text_ctx - len(vocabulary.prompt(vocabulary.language)) - FURTHER
+    _refuse_long(waves, [vocabulary.encode(text) for text in texts], room)
     clips = pieces(waves, texts, _HEARD) if scratch else list(zip(waves, texts, strict=True))
     groups = steps(texts, scratch=scratch, batch_size=batch_size)
     heard, plan = _planned(clips, scratch, groups, batch_size)
+    judged = None if valid is None else _judged(valid, vocabulary, heard, scratch, seed, wer, room)
     if scratch:
         localise(network)
     trainee = Trainee(network, vocabulary, scratch=scratch)
-    judged = None if valid is None else _judged(valid, vocabulary, heard, scratch, seed, wer)
     examples = functools.partial(Joined, clips, vocabulary, seed=seed, n_mels=network.dims.n_mels)
     run = functools.partial(train, trainee, loss=trainee.loss, lr=lr, device=device, seed=seed, weight_decay=0.05)
     freed = frozen(network, freeze)
@@ -152,11 +154,19 @@ def fit(
                 plan, full=True, size=8, groups=max(2, plan.groups // 2 if scratch else min(25, plan.groups)), **_AT_ONCE
             )
             quiet = {name: value for name, value in options.items() if name not in ("on_epoch", "on_step", "patience")}
-            run(examples(last, epochs=1), valid=None, judge=None, epochs=1, lr=0.2 * lr, warmup=0.2, **quiet)
+            before = {name: value.clone() for name, value in trainee.state_dict().items()}
+            try:
+                run(examples(last, epochs=1), valid=None, judge=None, epochs=1, lr=0.2 * lr, warmup=0.2, **quiet)
+            except KeyboardInterrupt:  # what was learned before is kept
+                trainee.load_state_dict(before)
+                history[-1]["interrupted"] = True
     finally:
         freed()
         trainee.release()
-    return Fitted(history, heard, _best_heads(network, vocabulary, clips, heard, seed) if scratch else [])
+    if not scratch:
+        return Fitted(history, WHOLE, [])
+    longest = max(len(wave) for wave, _ in clips) / SAMPLE_RATE
+    return Fitted(history, min(WHOLE, max(_PIECE, longest)), _best_heads(network, vocabulary, clips, heard, seed, room))
 
 
 def usual_epochs(texts: Sequence[str], *, scratch: bool, batch_size: int) -> int:
@@ -220,13 +230,16 @@ def _judged(
     scratch: bool,
     seed: int,
     wer: Callable[[Sequence[str], Sequence[str]], float],
+    room: int,
 ) -> tuple[Whole, Callable[[np.ndarray, Any], dict[str, float]]]:
     """Return validation batches, from scratch with as many joined clips again, and what judges their outputs."""
     clips = pieces(*valid, heard) if scratch else list(zip(*valid, strict=True))
-    clips = [(wave, text) for wave, text in clips if len(wave) <= WHOLE * SAMPLE_RATE]
+    clips = [(wave, text) for wave, text in clips if len(wave) <= WHOLE * SAMPLE_RATE and len(vocabulary.encode(text)) <= room]
+    if not clips:
+        raise DataError(f"No validation recording can be used: all last over 30 s or have over {room} tokens. Cut them into pieces.")
     if scratch:
         joined = strings(clips, heard, np.random.default_rng([seed, 2]), math.ceil(len(clips) / 2))
-        clips += [(wave, text) for wave, text, _ in joined]
+        clips += [(wave, text) for wave, text, _ in joined if len(vocabulary.encode(text)) <= room]
     texts = [text.strip() for _, text in clips]
     batches = Whole([wave for wave, _ in clips], texts, vocabulary)
 
@@ -240,13 +253,14 @@ def _judged(
 
 
 def _best_heads(
-    network: Any, vocabulary: Vocabulary, clips: Sequence[tuple[np.ndarray, str]], heard: float, seed: int
+    network: Any, vocabulary: Vocabulary, clips: Sequence[tuple[np.ndarray, str]], heard: float, seed: int, room: int
 ) -> list[list[int]]:
     """Return the layer and head whose attention tells best where clips were joined, in the second half of the decoder."""
     layers, heads = network.dims.n_text_layer, network.dims.n_text_head
     candidates = [[layer, head] for layer in range(layers // 2, layers) for head in range(heads)]
     spoken = [(wave, text) for wave, text in clips if text.strip() and len(wave) < heard * SAMPLE_RATE / 3]
     joined = strings(spoken, heard, np.random.default_rng([seed, 3]), _ALIGNED) if spoken else []
+    joined = [string for string in joined if len(vocabulary.encode(string[1])) <= room]
     if not joined:
         return [[layers - 1, min(1, heads - 1)]]
     network.eval()

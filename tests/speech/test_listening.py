@@ -68,7 +68,7 @@ def test_transcripts_come_in_the_order_of_the_recordings(words):
 def test_only_pieces_of_one_context_are_heard_together(words):
     ear = Ear(words)
     listener(words, ear).transcripts([noise(s) for s in (1, 0.9, 0.8, 0.4, 1, 1, 12)])
-    assert sorted(ear.batches) == sorted([(4, 80, 100), (1, 80, 100), (1, 80, 50), (1, 80, 1250)])
+    assert sorted(ear.batches) == sorted([(4, 80, 150), (1, 80, 150), (1, 80, 100), (1, 80, 1250)])
     ear = Ear(words)
     listener(words, ear, full=True).transcripts([noise(s) for s in (1, 12)])
     assert ear.batches == [(2, 80, features.FULL)]
