@@ -245,7 +245,8 @@ def _bars(axes: "Axes", frame: pd.DataFrame) -> None:
     """One bar a row: the first column says what it is of, the second how high it is."""
     what, value = frame.columns
     axes.bar(range(len(frame)), frame[value], color=_COLOURS[0], alpha=0.75, width=0.82)
-    axes.set(xlabel=str(what), ylabel=str(value), xlim=(-0.6, len(frame) - 0.4), ylim=(0, None if frame[value].max() > 0 else 1))
+    axes.set(xlabel=str(what), ylabel=str(value), xlim=(-0.6, len(frame) - 0.4))
+    axes.set_ylim(0, None if (frame[value] > 0).any() else 1)
     axes.xaxis.set_ticks(range(len(frame)), [_short(name) for name in frame[what]], parse_math=False)
     if len(frame) > 6 and max(len(str(name)) for name in frame[what]) > 2:
         axes.tick_params(axis="x", rotation=90)

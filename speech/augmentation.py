@@ -13,6 +13,7 @@ _OCTAVES = 0.3  # the most that speed changes: 0.81 to 1.23 of what it was
 _IN_ROOM, _IN_NOISE = 0.2, 0.5  # share of the clips
 _HOP = 160  # samples between two looks for pauses: 10 ms
 _PAUSE, _WORD = 10, 6  # the shortest ones, in these
+_CONTRAST = 6.0  # decibels at least from pauses to words: even noise has louder and softer stretches
 
 
 def spoiled(wave: np.ndarray, rng: np.random.Generator, level: float) -> np.ndarray:
@@ -179,6 +180,8 @@ def words(wave: np.ndarray, count: int) -> list[tuple[int, int]] | None:
     power = np.mean(np.square(wave[: steps * _HOP], dtype=np.float64).reshape(steps, _HOP), axis=1)
     decibels = np.convolve(10 * np.log10(power + 1e-10), np.ones(3) / 3, "same")
     low, high = np.percentile(decibels, [5, 98])
+    if not high - low >= _CONTRAST:
+        return None
     found = [runs for share in np.linspace(0.2, 0.7, 26) if len(runs := _runs(decibels > low + share * (high - low))) == count]
     if not found:
         return None

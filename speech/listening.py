@@ -196,7 +196,7 @@ class Listener:
             return
         heard.languages[decoded.language] = heard.languages.get(decoded.language, 0) + len(piece.samples)
         begin, end = (sample / _RATE for sample in piece.spoken)
-        words = tuple(Word(w.text, *(start + min(max(t, begin), end) for t in (w.start, w.end)), w.probability) for w in words)
+        words = tuple(_within(word, start, begin, end) for word in words)
         probability = math.exp(decoded.logprob)
         for first, last, rows in self._parts(decoded.tokens, begin, end):
             part = self.vocabulary.decode(rows)
@@ -275,6 +275,12 @@ def _quietest(wave: np.ndarray, longest: int) -> int:
     frames = max(1, (longest - begin) // tenth)
     loudness = np.square(wave[begin : begin + frames * tenth]).reshape(frames, -1).mean(axis=1)
     return begin + int(np.argmin(loudness)) * tenth + tenth // 2
+
+
+def _within(word: Word, start: float, begin: float, end: float) -> Word:
+    """Count a word's times from the begin of the recording; it is said where speech is, not in the silence kept around it."""
+    first, last = (start + min(max(time, begin), end) for time in (word.start, word.end))
+    return Word(word.text, first, last, word.probability)
 
 
 def _spoken(edges: list[tuple[int, int]], start: int, stop: int) -> tuple[int, int]:

@@ -118,7 +118,7 @@ class TranscriberMixin:
             raise ParameterError(f"valid must be a pair (X, y) or a share from 0 to 1, but received {valid!r}.")
         X_valid, y_valid = self._samples(*valid)
         y_valid = self._targets(y_valid)
-        return X, texts, (self._inspect(X_valid), y_valid)  # type: ignore[attr-defined]
+        return X, texts, (self._inspect(X_valid, train=True), y_valid)  # type: ignore[attr-defined]
 
     def _split_off(self, X: Any, texts: list[str], share: float | None) -> tuple[Any, list[str], Any]:
         if share is not None:

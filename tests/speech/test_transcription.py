@@ -234,6 +234,17 @@ def test_interrupted_training_goes_on(tmp_path, spoken):
         torch.testing.assert_close(again.model_.state_dict()[name], weight)
 
 
+def test_validation_recordings_may_be_files(spoken, tmp_path):
+    from speech.demo import write_wav
+
+    X, y = spoken
+    for i, wave in enumerate(X[:4]):
+        write_wav(tmp_path / f"{i}.wav", wave)
+    files = [tmp_path / f"{i}.wav" for i in range(4)]
+    model = SpeechTranscriber(**SMALL).fit(X[4:], y[4:], valid=(files, y[:4]))
+    assert "val_wer" in model.history_[0]
+
+
 def test_facts_are_plain(spoken, tmp_path):
     folder = SpeechTranscriber(**SMALL).fit(*spoken).save(tmp_path / "model")
     facts = json.loads((folder / "pipeline.json").read_text())["facts"]
