@@ -180,6 +180,7 @@ def _compared(waves: list[np.ndarray]) -> dict[str, Any]:
         int8 = faster.WhisperModel(
             str(Path(folder, "ctranslate2")), device="cpu", compute_type="int8", cpu_threads=usable_cores()
         )
+        plain = {"language": "en", "beam_size": 1, "temperature": 0, "without_timestamps": True}
         said: dict[str, list[str]] = {}
 
         def ours() -> None:
@@ -189,9 +190,7 @@ def _compared(waves: list[np.ndarray]) -> dict[str, Any]:
             said["openai"] = [theirs.transcribe(wave, temperature=0, language="en", fp16=False)["text"].strip() for wave in waves]
 
         def faster_int8() -> None:
-            said["faster"] = [
-                "".join(s.text for s in int8.transcribe(wave, language="en", beam_size=1)[0]).strip() for wave in waves
-            ]
+            said["faster"] = ["".join(s.text for s in int8.transcribe(wave, **plain)[0]).strip() for wave in waves]
 
         ours()
         alone = [str(model.predict([wave])[0]) for wave in waves]

@@ -1,6 +1,7 @@
 """What a Whisper network learns from: clips joined and altered, in groups of like length."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -164,9 +165,10 @@ class _Example:
 class Joined(Batches):
     """Groups of examples, each of one or more clips one after the other, of about the same length within a group.
 
-    An example depends on the seed, the epoch and its number alone. A batch holds `waves` (n, samples), `tokens` (n, length) to
-    read, `spans` (n, length, 2) of the positions where each token that follows is said, `masks`, and `full`: 0 for waves padded
-    to the context of the longest, 1 padded to 30 s, 2 to be padded to 30 s as spectrograms. Targets are the tokens that follow.
+    An example depends on the seed, the epoch and its number alone. A batch holds `waves` (n, samples) and the `frames` (n,) each
+    example has, `tokens` (n, length) to read, `spans` (n, length, 2) of the positions where each token that follows is said,
+    `masks`, and `full`: 0 for waves padded to the context of the longest, 1 padded to 30 s, 2 to be padded to 30 s as spectrograms.
+    Targets are the tokens that follow.
 
     Parameters
     ----------
@@ -302,7 +304,9 @@ class Joined(Batches):
                 stop = int(example.spans[-1, 1]) // _POSITION
                 spans[k, begin - 1 + len(example.rows)] = stop, max(stop, samples // _POSITION)
         masks = np.stack([example.masks for example in made])
-        return {"waves": waves, "tokens": tokens, "spans": spans, "masks": masks, "full": np.full(len(made), mode)}
+        frames = np.array([math.ceil(len(example.wave) / features.HOP) for example in made])
+        inputs = {"waves": waves, "frames": frames, "tokens": tokens, "spans": spans, "masks": masks}
+        return {**inputs, "full": np.full(len(made), mode)}
 
     def _targets(self, made: Sequence[_Example]) -> np.ndarray:
         begin, following = len(self.prompt), np.full((len(made), self._width(made)), IGNORED)

@@ -23,7 +23,7 @@ from pipelines.progress import hushed, log
 
 from . import networks, runtime
 from .vocabulary import Vocabulary
-from .weights import EMBEDDING, transformers_name
+from .weights import EMBEDDING, MARK, NOTE, transformers_name
 
 torch: Any = load_framework("torch")
 _whisper: Any = load_framework("whisper")
@@ -36,8 +36,6 @@ TOLERANCE = 1e-5
 """The most by which a logit may differ, for each unit of the largest one (and no less than one unit)."""
 
 _ROUGH = {"float16": 0.02, "int8": 0.25}  # of the logits' spread, root mean square; with weights in wrong places it is above 1
-_NOTE = "export.json"
-_MARK = "domain-pipelines speech export"
 _TOKENS = 12  # of the text to compare on
 _SAMPLE = " Hello, world! It's 3.14 % — “naïve”, 中文, עברית, 😀👍🏽\n\n   done"
 
@@ -86,6 +84,7 @@ def export(
     quantization: str | None = None,
     taught: Sequence[int] = (),
     may_be_empty: bool = False,
+    facts: Mapping[str, Any] | None = None,
 ) -> Exported:
     """Write a Whisper for another program, read it back with that program's own library, and compare.
 
@@ -111,6 +110,8 @@ def export(
         Tokens that may be written although Whisper by itself suppresses them, such as brackets.
     may_be_empty : bool
         Whether the network has learned to write nothing where nothing is said; Whisper by itself must begin a text.
+    facts : dict, optional
+        What a `SpeechTranscriber` that takes the network up again has to know, as in `weights.Checkpoint`; others leave it be.
 
     Returns
     -------
@@ -148,6 +149,7 @@ def export(
         quantization=(quantization or "float32") if format == "ctranslate2" else None,
         taught=frozenset(taught),
         may_be_empty=may_be_empty,
+        facts=dict(facts or {}),
     )
     write, prove = _WAYS[format]
     try:
@@ -156,7 +158,7 @@ def export(
             write(plan, new)
             difference, tolerance = _compare(plan, prove(plan, new), format)
             if new.is_dir():
-                _note(new, Exported(target, format, difference, tolerance, plan.quantization))
+                _note(new, Exported(target, format, difference, tolerance, plan.quantization), plan.facts)
     except OSError as error:
         raise DataError(f"The export cannot be written to {str(target)!r}: {error.strerror or error}.") from error
     except (DataError, ImportError):
@@ -202,6 +204,7 @@ class _Plan:
     quantization: str | None
     taught: frozenset[int]
     may_be_empty: bool
+    facts: dict[str, Any]
 
     @property
     def whole(self) -> dict[str, Any]:
@@ -252,7 +255,7 @@ def _own_file(file: Path) -> bool:
         found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # whatever PyTorch raises for a file of something else
         return False
-    return isinstance(found, dict) and found.get("made_by") == _MARK
+    return isinstance(found, dict) and found.get("made_by") == MARK
 
 
 def _own_folder(folder: Path) -> bool:
@@ -261,11 +264,11 @@ def _own_folder(folder: Path) -> bool:
         return False
     names = {entry.name for entry in folder.iterdir()}
     try:
-        note = json.loads((folder / _NOTE).read_text(encoding="utf-8")) if names else {}
+        note = json.loads((folder / NOTE).read_text(encoding="utf-8")) if names else {}
     except (OSError, ValueError):
         return False
-    files = note.get("files", []) if isinstance(note, dict) and note.get("made_by") == _MARK else []
-    return isinstance(files, list) and names <= {_NOTE, *map(str, files)}
+    files = note.get("files", []) if isinstance(note, dict) and note.get("made_by") == MARK else []
+    return isinstance(files, list) and names <= {NOTE, *map(str, files)}
 
 
 @contextlib.contextmanager
@@ -297,23 +300,30 @@ def _open_to_readers(new: Path) -> None:
         file.chmod(probe.stat().st_mode)
 
 
-def _note(folder: Path, done: Exported) -> None:
+def _note(folder: Path, done: Exported, facts: dict[str, Any]) -> None:
     """Leave word of who wrote the folder, and how well it says the same."""
     about = {
-        "made_by": _MARK,
+        "made_by": MARK,
+        "facts": facts,
         "format": done.format,
         "quantization": done.quantization,
         "compared": {"difference": done.difference, "tolerance": done.tolerance},
         "versions": store.versions(),
         "files": sorted(entry.name for entry in folder.iterdir()),
     }
-    (folder / _NOTE).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    (folder / NOTE).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 # ---------------------------------------------------------------- openai-whisper
 def _write_openai(plan: _Plan, file: Path) -> None:
     """Write what `whisper.load_model` reads, and beside it the heads, for ourselves."""
-    whole = {"dims": plan.dims, "model_state_dict": plan.whole, "alignment_heads": plan.heads or None, "made_by": _MARK}
+    whole = {
+        "dims": plan.dims,
+        "model_state_dict": plan.whole,
+        "alignment_heads": plan.heads or None,
+        "made_by": MARK,
+        "facts": plan.facts,
+    }
     torch.save(whole, file)
 
 

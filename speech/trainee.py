@@ -62,7 +62,7 @@ class Trainee(nn.Module):
             return self._judged(mel, inputs)
         mel = _masked(mel, inputs["masks"])
         if int(inputs["full"][0]) == 2:
-            mel = nn.functional.pad(mel, (0, features.FULL - mel.shape[-1]))
+            mel = _cut_off(mel, inputs["frames"])
         encoded = networks.encode(self.network, mel)
         self.looks.clear()
         scores = networks.logits(self.network, inputs["tokens"], encoded, self.vocabulary.others)
@@ -183,6 +183,13 @@ def _even(scores: Any, inside: Any) -> Any:
     """Return what the logarithm of the sum inside would be, were it as even as it is said to be: 0 in the end if it is."""
     count = inside.sum(dim=-1).clamp(min=1)
     return (scores * inside).sum(dim=-1) / count + count.log()
+
+
+def _cut_off(mel: Any, frames: Any) -> Any:
+    """Let nothing follow each spectrogram's own frames, up to 30 s: so openai-whisper pads a recording's end."""
+    place = torch.arange(mel.shape[2], device=mel.device)
+    mel = mel.masked_fill(place >= frames[:, None, None], 0.0)
+    return nn.functional.pad(mel, (0, features.FULL - mel.shape[-1]))
 
 
 def _masked(mel: Any, masks: Any) -> Any:

@@ -180,7 +180,7 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
         >>> SpeechTranscriber.load("model/").export("model.pt").difference  # doctest: +SKIP
         0.0
         """
-        from . import export
+        from . import export, weights
 
         self._ready()
         return export.export(
@@ -194,6 +194,7 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
             quantization=quantization,
             taught=self.written_,
             may_be_empty=not self.timestamps_,
+            facts={name: getattr(self, f"{name}_") for name in weights.FACTS},
         )
 
     # ---------------------------------------------------------------- the network
@@ -296,6 +297,7 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
             self._checkpoint = self._read_weights()
             known = self._checkpoint.facts.get("language") or (_ENGLISH if self.kept_ is not None else None)
             self.language_ = self._spoken(known)
+            self._learn_tokens(y)
         self.context_ = "trimmed" if self.context == "auto" else self.context
         self.timestamps_ = False
         self.longest_ = _WHOLE
@@ -313,6 +315,17 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
         self.kept_ = vocabulary.learn(y, self.dims_, self.language_)
         self.heads_ = []
         self.written_ = []
+
+    def _learn_tokens(self, y: Sequence[str]) -> None:
+        """Give new tokens a row, where only some have one; or note those that Whisper by itself never writes."""
+        from . import vocabulary, weights
+
+        self.written_, known = vocabulary.unusual(y, self.dims_), self.kept_
+        if known is None:
+            return
+        self.kept_ = np.union1d(known, vocabulary.learn(y, self.dims_, self.language_ or _ENGLISH))
+        state = self._checkpoint.state
+        state[weights.EMBEDDING] = weights.with_rows(state[weights.EMBEDDING], known, self.kept_)
 
     def _train(self, X: Any, y: list[str], valid: Any, resume: Path | None) -> list[dict[str, Any]]:
         from . import training

@@ -13,7 +13,7 @@ from pipelines.errors import ParameterError
 
 _tokenizer: Any = load_framework("whisper").tokenizer
 
-__all__ = ["Vocabulary", "language_code", "learn"]
+__all__ = ["MULTILINGUAL", "Vocabulary", "language_code", "learn", "unusual"]
 
 MULTILINGUAL = 51865  # tokens: models with fewer write English only
 _BLANK = " "
@@ -132,7 +132,7 @@ class Vocabulary:
         names = self.tokenizer
         special = [names.transcribe, names.translate, names.sot, names.sot_prev, names.sot_lm, names.no_speech]
         if self.kept is None:
-            return sorted({*special, *names.non_speech_tokens} - taught)
+            return sorted({*special, *(set(names.non_speech_tokens) - taught)})
         # what is left of the special tokens, and the shared row, which stands for no token in particular
         special += [names.no_timestamps, *names.all_language_tokens]
         return sorted({self.rows[token] for token in special if self._own(token)} | {len(self.kept)})  # type: ignore[index]
@@ -166,6 +166,19 @@ def learn(texts: Iterable[str], dims: Mapping[str, int], language: str) -> np.nd
     if dims["n_vocab"] >= MULTILINGUAL:
         seen |= {names.to_language_token(language), names.transcribe}
     return np.array(sorted(seen), dtype=np.int64)
+
+
+def unusual(texts: Iterable[str], dims: Mapping[str, int]) -> list[int]:
+    """Return the ids in texts that Whisper by itself never writes, such as brackets and notes of music.
+
+    Examples
+    --------
+    >>> len(unusual(["hello (laughter)"], {"n_vocab": 51865})), unusual(["hello"], {"n_vocab": 51865})
+    (2, [])
+    """
+    names = _tokens(dims["n_vocab"])
+    seen = {token for text in set(texts) for token in _written(names, text)}
+    return sorted(seen & set(names.non_speech_tokens))
 
 
 def language_code(language: str) -> str:

@@ -23,7 +23,7 @@ from pipelines.progress import hushed, log
 torch: Any = load_framework("torch")
 _whisper: Any = load_framework("whisper")
 
-__all__ = ["DIMS", "EMBEDDING", "Checkpoint", "load", "openai_name", "transformers_name"]
+__all__ = ["FACTS", "MARK", "NOTE", "with_rows", "DIMS", "EMBEDDING", "Checkpoint", "load", "openai_name", "transformers_name"]
 
 DIMS = (
     *("n_mels", "n_audio_ctx", "n_audio_state", "n_audio_head", "n_audio_layer"),
@@ -32,12 +32,13 @@ DIMS = (
 """The dimensions of a Whisper, as openai-whisper names them."""
 
 _TASK = "speech-transcription"
-_FACTS = ("context", "language", "timestamps", "longest", "limits", "written")
+FACTS = ("context", "language", "timestamps", "longest", "limits", "written")
 _PATIENCE = 10  # seconds without a byte from the network
 _CHUNK = 1 << 20
 _LARGEST = 1 << 20  # of any dimension; Whisper's largest is 51,866
 _VOCABULARIES = (51864, 51865, 51866)  # English only, multilingual, large-v3 and turbo
 EMBEDDING = "decoder.token_embedding.weight"
+NOTE, MARK = "export.json", "domain-pipelines speech export"  # what an export of ours leaves beside the weights
 _FIRST = "encoder.conv1.weight"
 
 # openai-whisper's part of a weight's name, and that of transformers; applied in this order, either way
@@ -66,8 +67,8 @@ class Checkpoint:
     kept : ndarray of int64, optional
         Ids of the tokens with a row of their own, where the others share one more row at the end.
     facts : dict
-        Of a saved pipeline, by the names of its learned facts without the underscore: `context`, `language`, `timestamps`,
-        `longest`, `limits` and `written`, as far as there are such; empty for all else.
+        Of a saved pipeline or an export of one, by the names of its learned facts without the underscore: `context`, `language`,
+        `timestamps`, `longest`, `limits` and `written`, as far as there are such; empty for all else.
     """
 
     dims: dict[str, int]
@@ -123,6 +124,18 @@ def load(weights: str | os.PathLike[str]) -> Checkpoint:
     if path.is_file():
         return _openai(path)
     raise _unknown(os.fspath(weights))
+
+
+def with_rows(rows: Any, kept: np.ndarray, wanted: np.ndarray) -> Any:
+    """Return an embedding with a row for each token wanted, and one that all others share; new ones begin as that.
+
+    Examples
+    --------
+    >>> with_rows(torch.tensor([[1.0], [2.0], [9.0]]), np.array([5, 7]), np.array([5, 6, 7])).flatten().tolist()
+    [1.0, 9.0, 2.0, 9.0]
+    """
+    place = {int(token): row for row, token in enumerate(kept)}
+    return rows[[*(place.get(int(token), len(kept)) for token in wanted), len(kept)]].clone()
 
 
 def transformers_name(name: str) -> str:
@@ -229,7 +242,13 @@ def _openai(file: Path) -> Checkpoint:
         raise DataError(f"{file} claims to hold more than its own size, as no Whisper does; nothing was loaded.")
     checked = _checked(dims, dict(state), None, file)
     heads = found["alignment_heads"] if "alignment_heads" in found else _guessed_heads(file.stem, dims)
-    return Checkpoint({name: dims[name] for name in DIMS}, checked, _within(heads, dims), None, {})
+    return Checkpoint({name: dims[name] for name in DIMS}, checked, _within(heads, dims), None, _told(found))
+
+
+def _told(note: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an export of ours tells of its network, and nothing of any other file."""
+    facts = note.get("facts") if note.get("made_by") == MARK else None
+    return {name: facts[name] for name in FACTS if name in facts} if isinstance(facts, dict) else {}
 
 
 def _unpacked(file: Path) -> Any:
@@ -277,7 +296,7 @@ def _saved(folder: Path) -> Checkpoint:
     state = _tensors(file)
     prefix = next((name.removesuffix(_FIRST) for name in state if name.endswith(_FIRST)), "")
     state = {name.removeprefix(prefix): value for name, value in state.items()}
-    told = {name: facts[f"{name}_"] for name in _FACTS if f"{name}_" in facts}
+    told = {name: facts[f"{name}_"] for name in FACTS if f"{name}_" in facts}
     checked = _checked(dims, state, kept, folder)
     return Checkpoint({name: dims[name] for name in DIMS}, checked, _within(facts.get("heads_"), dims), kept, told)
 
@@ -294,7 +313,7 @@ def _transformers(folder: Path, names: set[str]) -> Checkpoint:
     _check_kind(config, dims, folder)
     checked = _checked(dims, state, None, folder)
     heads = _json(folder / "generation_config.json").get("alignment_heads") if "generation_config.json" in names else None
-    return Checkpoint(dims, checked, _within(heads, dims), None, {})
+    return Checkpoint(dims, checked, _within(heads, dims), None, _told(_json(folder / NOTE)) if NOTE in names else {})
 
 
 def _sharded(folder: Path, names: set[str]) -> dict[str, Any]:
