@@ -167,7 +167,7 @@ class Joined(Batches):
 
     An example depends on the seed, the epoch and its number alone. A batch holds `waves` (n, samples) and the `frames` (n,) each
     example has, `tokens` (n, length) to read, `spans` (n, length, 2) of the positions where each token that follows is said,
-    `masks`, and `full`: 0 for waves padded to the context of the longest, 1 padded to 30 s, 2 to be padded to 30 s as spectrograms.
+    `masks`, and `full`: 0 for waves padded to the context of the longest, 1 padded to 30 s, 2 padded so as spectrograms.
     Targets are the tokens that follow.
 
     Parameters
