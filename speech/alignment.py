@@ -8,7 +8,8 @@ import numpy as np
 
 from pipelines.engines import load_framework
 
-from . import networks
+from . import features, networks
+from .audio import SAMPLE_RATE
 from .transcript import Word
 from .vocabulary import Vocabulary
 
@@ -70,11 +71,11 @@ def align(
     begin = len(prompts[0])
     for k, i in enumerate(clips):
         length = len(texts[i])
-        positions = min(max(1, samples[i] // (2 * 160)), weights.shape[-1])
+        positions = min(max(1, samples[i] // (2 * features.HOP)), weights.shape[-1])
         path = _path(weights[k, :, : begin + length + 1, :positions], begin)
         chances = scores[k, begin - 1 : begin - 1 + length].softmax(dim=-1)
         chosen = chances[torch.arange(length), torch.tensor(texts[i], device=mel.device)].cpu().numpy()
-        found[i] = _words(vocabulary.words(texts[i], languages[i]), path, chosen, samples[i] / 16_000)
+        found[i] = _words(vocabulary.words(texts[i], languages[i]), path, chosen, samples[i] / SAMPLE_RATE)
     return found
 
 

@@ -79,8 +79,7 @@ def decode(
         One a clip.
     """
     with torch.inference_mode():
-        cache = _Cache(network, networks.encode(network, mel), most)
-        scores = cache.step(torch.full((len(mel), 1), vocabulary.start, device=mel.device), vocabulary.others)
+        cache, scores = _begun(network, mel, vocabulary, most)
         silence = scores[:, 0].softmax(dim=-1)[:, vocabulary.no_speech]
         spoken = _languages(scores[:, 0], vocabulary)
         prompt = torch.tensor([vocabulary.prompt(code, timestamps=timestamps) for code in spoken], device=mel.device)
@@ -112,9 +111,15 @@ def languages(network: Any, mel: Any, vocabulary: Vocabulary) -> list[str | None
         The most probable code of each clip.
     """
     with torch.inference_mode():
-        cache = _Cache(network, networks.encode(network, mel), None)
-        start = torch.full((len(mel), 1), vocabulary.start, device=mel.device)
-        return _languages(cache.step(start, vocabulary.others)[:, 0], vocabulary)
+        _, scores = _begun(network, mel, vocabulary)
+        return _languages(scores[:, 0], vocabulary)
+
+
+def _begun(network: Any, mel: Any, vocabulary: Vocabulary, most: int | None = None) -> tuple["_Cache", Any]:
+    """Hear the clips, and return the decoder after the token that every text begins with, and what it would write next."""
+    cache = _Cache(network, networks.encode(network, mel), most)
+    start = torch.full((len(mel), 1), vocabulary.start, device=mel.device)
+    return cache, cache.step(start, vocabulary.others)
 
 
 def _languages(scores: Any, vocabulary: Vocabulary) -> list[str | None]:

@@ -291,18 +291,18 @@ class Joined(Batches):
 
     # ---------------------------------------------------------------- a group
     def _inputs(self, made: Sequence[_Example], mode: int) -> dict[str, np.ndarray]:
-        samples = features.HOP * (features.FULL if mode == 1 else features.context(max(len(example.wave) for example in made)))
+        context = features.FULL if mode == 1 else features.context(max(len(example.wave) for example in made))
         begin, length = len(self.prompt), self._width(made)
         tokens = np.full((len(made), length), self.vocabulary.end)
         tokens[:, :begin] = self.prompt
-        waves, spans = np.zeros((len(made), samples), np.float32), np.zeros((len(made), length, 2), np.int64)
+        waves = features.padded([example.wave for example in made], context)
+        spans = np.zeros((len(made), length, 2), np.int64)
         for k, example in enumerate(made):
-            waves[k, : len(example.wave)] = example.wave
             tokens[k, begin : begin + len(example.read)] = example.read
             spans[k, begin - 1 : begin - 1 + len(example.rows)] = self._positions(example.spans)
             if len(example.spans):  # the end is where nothing is left
                 stop = int(example.spans[-1, 1]) // _POSITION
-                spans[k, begin - 1 + len(example.rows)] = stop, max(stop, samples // _POSITION)
+                spans[k, begin - 1 + len(example.rows)] = stop, max(stop, waves.shape[1] // _POSITION)
         masks = np.stack([example.masks for example in made])
         frames = np.array([math.ceil(len(example.wave) / features.HOP) for example in made])
         inputs = {"waves": waves, "frames": frames, "tokens": tokens, "spans": spans, "masks": masks}
@@ -354,11 +354,10 @@ class Whole(Batches):
             raise IndexError(f"batch {i} of {len(self)}")
         rows, context = self.groups[i]
         width = len(self.prompt) + max(map(len, self.rows))  # the same of all groups: outputs are one array
-        waves = np.zeros((len(rows), context * features.HOP), np.float32)
+        waves = features.padded([self.waves[row] for row in rows], context)
         tokens, targets = np.full((len(rows), width), self.end), np.full((len(rows), width), IGNORED)
         for k, row in enumerate(rows):
             text, begin = self.rows[row], len(self.prompt)
-            waves[k, : len(self.waves[row])] = self.waves[row]
             tokens[k, : begin + len(text)] = [*self.prompt, *text]
             targets[k, begin - 1 : begin + len(text)] = [*text, self.end]
         return {"waves": waves, "tokens": tokens, "targets": targets}, None

@@ -2,14 +2,17 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from pipelines.engines import load_framework
 
 torch: Any = load_framework("torch")
 _audio: Any = load_framework("whisper").audio
 
-__all__ = ["FULL", "HOP", "context", "log_mel"]
+__all__ = ["FULL", "HOP", "context", "log_mel", "padded"]
 
 HOP = 160  # samples from one frame to the next: 100 frames a second
 FULL = 3000  # frames of the 30 seconds that Whisper pads every clip to
@@ -43,6 +46,20 @@ def context(samples: int) -> int:
         if frames <= most:
             return math.ceil(frames / step) * step
     return FULL
+
+
+def padded(waves: Sequence[np.ndarray], frames: int) -> np.ndarray:
+    """Put clips under each other, with silence after them up to so many frames; what is longer is cut off.
+
+    Examples
+    --------
+    >>> padded([np.ones(150, np.float32), np.ones(300, np.float32)], frames=2).sum(axis=1).tolist()
+    [150.0, 300.0]
+    """
+    found = np.zeros((len(waves), frames * HOP), dtype=np.float32)
+    for row, wave in zip(found, waves, strict=True):
+        row[: len(wave)] = wave[: len(row)]
+    return found
 
 
 def log_mel(waves: Any, n_mels: int = 80) -> Any:

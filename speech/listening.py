@@ -145,8 +145,9 @@ class Listener:
                 yield from (_Piece(clip, start, part, (0, len(part))) for start, part in _windows(iter([wave]), longest))
             return
         for (clip, wave), chances in zip(clips, activity.probabilities([wave for _, wave in clips]), strict=True):
+            edges = activity.edges(chances, len(wave))
             for start, stop in activity.joined(activity.stretches(chances, len(wave)), longest, chances, pause=self._pause):
-                yield _Piece(clip, start, wave[start:stop], _spoken(activity.edges(chances, len(wave)), start, stop))
+                yield _Piece(clip, start, wave[start:stop], _spoken(edges, start, stop))
 
     def _streamed(self, clip: int, blocks: Iterator[np.ndarray], heard: _Heard) -> Iterator[_Piece]:
         longest = int(self.longest * _RATE)
@@ -170,9 +171,7 @@ class Listener:
 
     # ---------------------------------------------------------------- hearing
     def _hear(self, pieces: list[_Piece], context: int, heard: list[_Heard]) -> None:
-        waves = np.zeros((len(pieces), context * features.HOP), dtype=np.float32)
-        for row, piece in enumerate(pieces):
-            waves[row, : len(piece.samples)] = piece.samples
+        waves = features.padded([piece.samples for piece in pieces], context)
         mel = features.log_mel(torch.from_numpy(waves).to(self.device), self.n_mels)
         most = self.limits.most(context * features.HOP / _RATE, self.room)
         found = self.decode(mel, self.vocabulary, beam_size=self.beam_size, timestamps=self.timestamps, most=most)

@@ -165,8 +165,7 @@ def fit(
         trainee.release()
     if not scratch:
         return Fitted(history, WHOLE, [])
-    longest = max(len(wave) for wave, _ in clips) / SAMPLE_RATE
-    return Fitted(history, min(WHOLE, max(_PIECE, longest)), _best_heads(network, vocabulary, clips, heard, seed, room))
+    return Fitted(history, min(WHOLE, max(_PIECE, _longest(clips))), _best_heads(network, vocabulary, clips, heard, seed, room))
 
 
 def usual_epochs(texts: Sequence[str], *, scratch: bool, batch_size: int) -> int:
@@ -199,7 +198,7 @@ def steps(texts: Sequence[str], *, scratch: bool, batch_size: int) -> int:
 
 def _planned(clips: Sequence[tuple[np.ndarray, str]], scratch: bool, groups: int, size: int) -> tuple[float, Plan]:
     """Return the seconds a network will hear at once, and how to train it."""
-    longest = max(len(wave) for wave, _ in clips) / SAMPLE_RATE
+    longest = _longest(clips)
     if scratch:
         heard = min(WHOLE, max(_HEARD, longest))
         return heard, Plan(min(WHOLE, _BEYOND * heard), groups=groups, size=size)
@@ -211,6 +210,10 @@ def _planned(clips: Sequence[tuple[np.ndarray, str]], scratch: bool, groups: int
         past=0.0,
         **_AT_ONCE,
     )
+
+
+def _longest(clips: Sequence[tuple[np.ndarray, str]]) -> float:
+    return max(len(wave) for wave, _ in clips) / SAMPLE_RATE
 
 
 def _refuse_long(waves: Sequence[np.ndarray], rows: Sequence[Sequence[int]], most: int) -> None:
@@ -271,9 +274,9 @@ def _best_heads(
 
 def _missed(network: Any, vocabulary: Vocabulary, pair: list[int], wave: np.ndarray, text: str, starts: Sequence[float]) -> float:
     """Return by how many seconds the words that clips begin with are found too early or too late, in the median."""
-    samples = features.HOP * features.context(len(wave))
     device = network.decoder.positional_embedding.device
-    mel = features.log_mel(torch.from_numpy(np.pad(wave, (0, samples - len(wave)))[None]).to(device), network.dims.n_mels)
+    padded = torch.from_numpy(features.padded([wave], features.context(len(wave))))
+    mel = features.log_mel(padded.to(device), network.dims.n_mels)
     rows, language = vocabulary.encode(text), vocabulary.language
     found = alignment.align(network, mel, [rows], [language], [len(wave)], vocabulary=vocabulary, heads=[pair])[0]
     times = np.array([word.start for word in found]) if found else np.zeros(1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from pipelines import checks
+from pipelines import checks, data
 from pipelines.base import Pipeline
 from pipelines.engines import load_framework
 from pipelines.errors import DataError, ParameterError
@@ -374,13 +374,9 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
 
         torch = load_framework("torch")
         rows = np.random.default_rng(self.seed).permutation(len(X))[:_ASKED]
-        waves = np.zeros((len(rows), features.FULL * features.HOP), dtype=np.float32)
-        for row, i in enumerate(rows):
-            waves[row, : len(X[i])] = X[i][: waves.shape[1]]
-        network = self.model_.to(self.device_.name)
-        found = decoding.languages(
-            network, features.log_mel(torch.from_numpy(waves).to(self.device_.name), self.dims_["n_mels"]), self._vocabulary()
-        )
+        waves = torch.from_numpy(features.padded([X[i] for i in rows], features.FULL))
+        mel = features.log_mel(waves.to(self.device_.name), self.dims_["n_mels"])
+        found = decoding.languages(self.model_.to(self.device_.name), mel, self._vocabulary())
         self.language_, count = Counter(found).most_common(1)[0]
         self._note(
             f"The language was found to be {self.language_!r} ({count} of {len(rows)} recordings). language= says otherwise."
@@ -389,8 +385,7 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
     def _fingerprint(self, X: Any, y: Any, valid: Any) -> str:
         """Say what a checkpoint was made from."""
         digest = self._digest([self.dims_, y, None if valid is None else valid[1]])
-        for wave in [*X, *(() if valid is None else valid[0])]:
-            digest.update(np.ascontiguousarray(wave))
+        digest.update(b"".join(data.fingerprints([*X, *([] if valid is None else valid[0])])))
         return str(digest.hexdigest())
 
     # ---------------------------------------------------------------- hearing
