@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.base import load
-from pipelines.engines import load_framework
+from pipelines.engines import load_framework, quiet_transformers
 from pipelines.errors import DataError, ParameterError
-from pipelines.progress import hushed
 
 __all__ = ["Checkpoint", "Saved", "configured", "source"]
 
@@ -122,7 +121,7 @@ class Checkpoint:
     @contextlib.contextmanager
     def _reading(self, what: str) -> Iterator[None]:
         try:
-            with _quiet():
+            with quiet_transformers():
                 yield
         except (DataError, ImportError):
             raise
@@ -188,17 +187,3 @@ def configured(config: dict[str, Any]) -> Any:
 
 def _wanted() -> str:
     return "Expected the folder of an encoder such as BERT: config.json, model.safetensors and tokenizer.json (or vocab.txt)."
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep progress bars, advice and repeated attempts off the screen; what matters is said by us."""
-    log = load_framework("transformers").utils.logging
-    bars = log.is_progress_bar_enabled()
-    log.disable_progress_bar()
-    try:
-        with hushed("transformers", "huggingface_hub"):
-            yield
-    finally:
-        if bars:
-            log.enable_progress_bar()

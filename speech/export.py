@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from pipelines import checks, store
-from pipelines.engines import load_framework
+from pipelines.engines import load_framework, quiet_transformers
 from pipelines.errors import DataError, ParameterError
-from pipelines.progress import hushed, log
+from pipelines.progress import log
 
 from . import networks, runtime
 from .vocabulary import Vocabulary
@@ -448,17 +448,10 @@ def _prove_transformers(plan: _Plan, folder: Path) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep progress bars and advice of transformers off the screen."""
-    bars = load_framework("transformers").utils.logging
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        with hushed("transformers"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()
+    """Keep what transformers says of itself off the screen, its warnings too."""
+    with quiet_transformers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 # ---------------------------------------------------------------- CTranslate2

@@ -33,8 +33,9 @@ from typing import Any
 
 from ..checks import did_you_mean
 from ..errors import ParameterError
+from ..progress import hushed
 
-__all__ = ["EXTRAS", "PACKAGES", "engine", "keras_backend", "load_framework", "usable_cores"]
+__all__ = ["EXTRAS", "PACKAGES", "engine", "keras_backend", "load_framework", "quiet_transformers", "usable_cores"]
 
 log = logging.getLogger("pipelines")
 
@@ -131,6 +132,20 @@ def load_framework(name: str, *, extra: str | None = None) -> ModuleType:
             torch = _load_torch(extra or EXTRAS[name])
             return _import_silero(torch, extra) if name == "silero_vad" else _import(name, extra)
         return _import(name, extra)
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep the progress bars, advice and repeated attempts of transformers off the screen; what matters of them is said by us."""
+    bars = load_framework("transformers").utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        with hushed("transformers", "huggingface_hub"):
+            yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 def engine(name: str) -> ModuleType:
