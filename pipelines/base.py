@@ -5,6 +5,7 @@ import json
 import os
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -14,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import checks, engines, registry, store
 from . import device as devices
-from .data import Batches
-from .errors import FormatError
+from .data import Batches, split
+from .errors import DataError, FormatError
 from .report import Report
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline", "load"]
 
-_NOT_SAVED = {"model_", "device_", "report_"}
+_NOT_SAVED = {"model_", "device_", "report_", "groups_"}  # names of patients and speakers stay in memory
+_FEWEST_GROUPS = 4  # that a validation part is split off from
 
 
 class Pipeline(BaseEstimator):
@@ -44,6 +46,8 @@ class Pipeline(BaseEstimator):
         One dict an epoch.
     notes_ : list of str
         What `fit` noticed or decided; every report repeats it.
+    groups_ : frozenset of str
+        The names that `fit` was given as `groups`; never saved.
     """
 
     task: ClassVar[str]
@@ -51,6 +55,7 @@ class Pipeline(BaseEstimator):
     reader: ClassVar[str]
     pretrained: ClassVar[bool] = False
 
+    notes_: list[str]
     epochs: int | None
     batch_size: int
     lr: float
@@ -70,7 +75,15 @@ class Pipeline(BaseEstimator):
             cls.__signature__ = checks.signature(cls)
 
     # ---------------------------------------------------------------- public
-    def fit(self, X: Any, y: Any = None, *, valid: Any = None, resume: str | os.PathLike[str] | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        groups: Any = None,
+        valid: Any = None,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> Self:
         """Learn from samples; a call that fails leaves an earlier fit as it was.
 
         Parameters
@@ -79,7 +92,9 @@ class Pipeline(BaseEstimator):
             Samples.
         y : sequence, optional
             One label or target a sample.
-        valid : pair `(X, y)` or float, optional
+        groups : sequence, optional
+            One name a sample (its patient, its speaker): the samples of a group are all learned from, or all judge.
+        valid : pair `(X, y)`, triple `(X, y, groups)` or float, optional
             Validation samples, or the share to split off (0 for none); 0.1 by default, without duplicates or groups torn apart.
         resume : path, optional
             A folder for checkpoints: every epoch is kept there, and the same call after a crash goes on from the last one.
@@ -92,12 +107,15 @@ class Pipeline(BaseEstimator):
         Raises
         ------
         DataError
-            If samples or labels cannot be used; the message names the first of them.
+            If samples or labels cannot be used, or a group is on both sides; the message names the first of them.
         DeviceError
             If the device asked for is not there.
         """
         X, y = self._samples(X, y)
         fresh = clone(self)
+        fresh.notes_ = []
+        if groups is not None:
+            X, y, valid = fresh._hold_groups_out(X, y, groups, valid)
         started = time.perf_counter()
         fresh._fit(X, y, valid, None if resume is None else Path(resume))
         fresh.fit_seconds_ = time.perf_counter() - started
@@ -229,6 +247,32 @@ class Pipeline(BaseEstimator):
         """Check true labels or targets against what was learned, and return them in their comparable form."""
         raise NotImplementedError
 
+    def _hold_groups_out(self, X: Any, y: Any, groups: Any, valid: Any) -> tuple[Any, Any, Any]:
+        """Split whole groups off, or see that those of a given validation part are others."""
+        names = checks.groups(groups, len(X))
+        self.groups_ = frozenset(names)
+        if isinstance(valid, (tuple, list)):
+            if len(valid) == 3:
+                self._check_groups_apart(checks.groups(valid[2], len(valid[0]), "The third part of valid"), "the validation part")
+            return X, y, tuple(valid[:2])
+        share = 0.1 if valid is None else valid
+        checks.number("valid", share, 0, 0.9)
+        if not share:
+            return X, y, 0.0
+        if len(self.groups_) < _FEWEST_GROUPS:
+            self.notes_.append(f"No validation part: {len(self.groups_)} groups are too few to split.")
+            return X, y, 0.0
+        X, X_valid, y, y_valid = split(X, y, test=share, groups=names, seed=self.seed)
+        return X, y, (X_valid, y_valid)
+
+    def _check_groups_apart(self, names: Sequence[str], part: str) -> None:
+        for i, name in enumerate(names):
+            if name in getattr(self, "groups_", ()):
+                raise DataError(
+                    f"The group {name!r} of sample {i} of {part} is in the training part, too, so that the figures would be too "
+                    "good. Keep each group (patient, speaker) on one side: data.split(X, y, groups=groups)."
+                )
+
     def _hold_out(self, X: Any, y: Any, valid: Any) -> tuple[Any, Any, Any]:
         """Return the training part `X, y` and the validation pair or None."""
         raise NotImplementedError
@@ -265,7 +309,6 @@ class Pipeline(BaseEstimator):
 
     def _fit(self, X: Any, y: Any, valid: Any, resume: Path | None) -> None:
         self._check()
-        self.notes_: list[str] = []
         self.device_ = self._resolve(self.device)
         with devices.seeded(self.seed, self.engine), self.device_.scope():
             X = self._inspect(X, train=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import DataError, ParameterError
 
-__all__ = ["choice", "did_you_mean", "number", "one_of_each", "parameter_names", "samples", "signature"]
+__all__ = ["choice", "did_you_mean", "groups", "number", "one_of_each", "parameter_names", "samples", "signature"]
 
 
 def did_you_mean(name: object, options: Iterable[object]) -> str:
@@ -114,6 +114,25 @@ def samples(X: Any, y: Any = None) -> tuple[Any, Any]:
         if len(X) != len(y):
             raise DataError(f"X and y must have one entry a sample each, but X has {len(X)} and y has {len(y)}.")
     return _plain(X), y
+
+
+def groups(names: Any, n: int, what: str = "groups") -> list[str]:
+    """Return the names of groups as texts, one a sample; DataError where one is missing or their number is another.
+
+    Examples
+    --------
+    >>> groups(np.array([7, 7, 8]), 3)
+    ['7', '7', '8']
+    """
+    if isinstance(names, (str, bytes, dict, set, frozenset)) or not hasattr(names, "__len__") or getattr(names, "ndim", 1) != 1:
+        raise DataError(f"{what} must be a sequence with one name a sample, but received a {type(names).__name__}.")
+    if len(names) != n:
+        raise DataError(f"{what} must have one name a sample, but has {len(names)} for {n} samples.")
+    found = [name.item() if isinstance(name, np.generic) else name for name in names]
+    for i, name in enumerate(found):
+        if str(name).strip() == "" or (not isinstance(name, str) and str(name) in ("None", "nan", "<NA>", "NaT")):
+            raise DataError(f"{what} has no name for sample {i}: {name!r}. Give each sample one, its patient or speaker.")
+    return [str(name) for name in found]
 
 
 def _plain(X: Any) -> Any:

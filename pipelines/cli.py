@@ -165,7 +165,7 @@ def _fit(arguments: argparse.Namespace, rest: list[str]) -> None:
     parts = cli_data.reader_of(cls, arguments).parts(model, arguments)
     if arguments.report and not parts.held:
         raise ParameterError("--report needs a test part: a --test above 0 and, for monitored series, --label COLUMN.")
-    model.fit(parts.X, parts.y, valid=parts.valid, resume=arguments.resume)
+    model.fit(parts.X, parts.y, groups=parts.groups, resume=arguments.resume)
     result: dict[str, Any] = {"task": arguments.task, "history": model.history_, "notes": model.notes_}
     result |= {name.removesuffix("_"): getattr(model, name) for name in parts.told}
     if parts.held:

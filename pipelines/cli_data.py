@@ -23,7 +23,7 @@ class Parts:
 
     X: Any
     y: Any = None
-    valid: Any = None
+    groups: Any = None
     held: Callable[[Any], tuple[Any, Any]] | None = None
     told: tuple[str, ...] = ()
 
@@ -44,15 +44,12 @@ class Samples:
         X, y, groups = self._read(arguments)
         # an index says which rows a part has
         y = y.reset_index(drop=True) if isinstance(y, pd.DataFrame) else pd.Series(y, dtype=object)
-        held = valid = None
+        held = None
         if arguments.test:
             X, X_test, y, y_test = data.split(X, y, test=arguments.test, groups=groups, seed=model.seed)
             held = (X_test, y_test)
-        left = [groups[row] for row in y.index] if groups else []
-        if len(set(left)) > 1:  # groups stay whole in the validation part, too
-            X, X_valid, y, y_valid = data.split(X, y, test=0.1, groups=left, seed=model.seed)
-            valid = (X_valid, y_valid)
-        return Parts(X, y, valid, None if held is None else lambda model: held)
+        left = [groups[row] for row in y.index] if groups else None
+        return Parts(X, y, left, None if held is None else lambda model: held)
 
     def truth(self, model: Any, arguments: Namespace) -> dict[str, Any]:
         """Return the arguments of `evaluate`."""

@@ -184,6 +184,31 @@ def test_mismatched_lengths_are_named(task):
             use()
 
 
+def test_groups_stay_on_one_side(task):
+    X, y = CASES[task].data()
+    model, names = make(task), [f"patient {i // 3}" for i in range(len(X))]
+    if task in ("anomaly-detection", "forecasting"):
+        with pytest.raises(DataError, match="takes no groups"):
+            model.fit(X, y, groups=names)
+        return
+    model.fit(X, y, groups=names)
+    assert model.groups_ == set(names)
+    assert "val_loss" in model.history_[-1]
+    with pytest.raises(DataError, match="group 'patient 1' of sample 0 of the validation part"):
+        model.fit(X[6:], y[6:], groups=["patient 1", *names[7:]], valid=(X[3:6], y[3:6], names[3:6]))
+    with pytest.raises(DataError, match="one name a sample"):
+        model.fit(X, y, groups=names[:-1])
+
+
+def test_names_of_groups_are_not_saved(task, tmp_path):
+    X, y = CASES[task].data()
+    if task in ("anomaly-detection", "forecasting"):
+        pytest.skip("series come without groups")
+    folder = make(task).fit(X, y, groups=[f"Nightingale {i // 3}" for i in range(len(X))]).save(tmp_path / "model")
+    assert not any(b"Nightingale" in file.read_bytes() for file in folder.rglob("*") if file.is_file())
+    assert not hasattr(pipelines.load(folder), "groups_")
+
+
 def test_a_y_that_is_not_wanted_is_refused(task):
     X, y = CASES[task].data()
     if y is not None:

@@ -30,6 +30,9 @@ class DetectorMixin:
             raise DataError(f"X has {len(X)} and y has {len(y)} entries. Pass labels in the form of the series, one a row.")
         return X, y
 
+    def _hold_groups_out(self, X: Any, y: Any, groups: Any, valid: Any) -> Any:
+        raise DataError("fit takes no groups here: what judges the epochs is a share of each series. Leave groups out.")
+
     def score_samples(self, X: Any) -> Any:
         """Say how strange each row is.
 

@@ -26,6 +26,9 @@ class ForecasterMixin:
             raise DataError("A forecast takes no y: what is to be forecast are the series in X themselves. Pass X alone.")
         return X, None
 
+    def _hold_groups_out(self, X: Any, y: Any, groups: Any, valid: Any) -> Any:
+        raise DataError("fit takes no groups here: what judges the epochs is the end of each series. Leave groups out.")
+
     def evaluate(self, X: Any, y: Any = None, *, groups: Any = None, stride: int = 1) -> Report:
         """Forecast from every place in the series and compare with what came after.
 

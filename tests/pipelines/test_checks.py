@@ -148,3 +148,18 @@ def test_one_class_only_is_refused():
     checks.one_of_each(np.array(["a", "b"]), np.array(["a", "b"]))
     with pytest.raises(DataError, match=r"one class only, 'a' \(3 samples\)"):
         checks.one_of_each(np.array(["a"] * 3), np.array(["a"]))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT, "", "  "])
+def test_a_missing_group_is_named(missing):
+    with pytest.raises(DataError, match="no name for sample 1"):
+        checks.groups(["a", missing], 2)
+
+
+def test_groups_are_one_name_a_sample():
+    assert checks.groups(pd.Series([1, 2], index=[5, 6]), 2) == ["1", "2"]
+    for wrong in ("ab", {"a": 1}, np.zeros((2, 2)), 3):
+        with pytest.raises(DataError, match="groups must be a sequence"):
+            checks.groups(wrong, 2)
+    with pytest.raises(DataError, match="has 1 for 2 samples"):
+        checks.groups(["a"], 2)
