@@ -85,6 +85,10 @@ class Volume:
         """Where the three axes of the affine point to, such as "RAS"; "" where the volume is not placed."""
         return "".join(load_framework("nibabel").aff2axcodes(self.affine)) if self.placed else ""
 
+    def tobytes(self) -> bytes:
+        """Return the values as bytes, by which copies of a scan are found."""
+        return self.array.tobytes()
+
     def with_array(self, array: np.ndarray) -> "Volume":
         """Return a volume with other values, or channels, on the same grid.
 

@@ -209,9 +209,12 @@ def _fingerprint(sample: Any) -> bytes:
     if isinstance(sample, (str, os.PathLike)) and len(str(sample)) < 4096 and os.path.isfile(sample):
         with open(sample, "rb") as file:
             digest.update(file.read())
-    elif hasattr(sample, "tobytes"):  # arrays and PIL images
+    elif hasattr(sample, "tobytes"):  # arrays, scans and PIL images
         digest.update(f"{getattr(sample, 'shape', getattr(sample, 'size', ''))}".encode())
         digest.update((sample.convert("RGBA") if getattr(sample, "mode", "") == "P" else sample).tobytes())
+    elif isinstance(sample, (list, tuple, dict)):  # an array with its rate or spacing, the files of a scan, a pair of texts
+        for part in sample.items() if isinstance(sample, dict) else sample:
+            digest.update(_fingerprint(part))
     else:
         digest.update(repr(sample).encode("utf-8", "surrogatepass"))
     return digest.digest()

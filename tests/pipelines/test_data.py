@@ -533,6 +533,11 @@ def test_copies_are_told_from_lookalikes(tmp_path):
     assert data.duplicated([np.zeros((2, 3))], [np.zeros((3, 2))]).tolist() == [False]
     assert data.duplicated([np.zeros(4, np.uint8)], [np.zeros(1, np.uint32)]).tolist() == [False]
     assert data.duplicated(["1"], [1]).tolist() == [False]
+    long = np.zeros(5000)  # of which repr shows the ends only
+    for wrap in (lambda x: (x, [1, 1]), lambda x: {"array": x, "spacing": 2}, lambda x: [x]):
+        other = long.copy()
+        other[2500] = 1
+        assert data.duplicated([wrap(long), wrap(other)], [wrap(long.copy())]).tolist() == [True, False]
     assert data.duplicated(pd.DataFrame({"a": [1, 2]}), pd.DataFrame({"a": [2, 3]})).tolist() == [False, True]
 
 
