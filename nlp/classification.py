@@ -492,8 +492,8 @@ class TextClassifier(ClassifierMixin, Pipeline):
         said = linear.scores(texts.joined(self._inspect(X)), self.baseline_terms_, arrays)
         return {**super()._baselines(X), "TF-IDF + logistic regression": self._proba(said)}
 
-    def _report(self, X: Any, y: Any, outputs: np.ndarray, groups: Any, context: dict[str, Any]) -> Report:
-        report = super()._report(X, y, outputs, groups, context)
+    def _report(self, X: Any, y: Any, outputs: np.ndarray, groups: Any, context: dict[str, Any], **more: Any) -> Report:
+        report = super()._report(X, y, outputs, groups, context, **more)
         long = self._long(self._tokenizer.encode(self._inspect(X)), "texts")
         return replace(report, notes=(*report.notes, *long))
 

@@ -5,7 +5,8 @@ a weight. A statistic that takes many such weight columns at once is computed fo
 products, where a loop over resampled arrays would call scikit-learn thousands of times.
 
 Where neighbours depend on each other (overlapping windows of a series), blocks of neighbours are drawn instead of
-single samples; one by one they would count as far more evidence than they are.
+single samples; one by one they would count as far more evidence than they are. Where some samples belong together (the
+scans of a patient), all of them are drawn or none.
 """
 
 import math
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from pipelines.errors import DataError
+from pipelines.errors import DataError, ParameterError
 
 __all__ = ["Statistics", "affordable", "block_length", "intervals", "resamples"]
 
@@ -33,8 +34,9 @@ def intervals(
     level: float = 0.95,
     block: int = 1,
     groups: Sequence[int] | np.ndarray | None = None,
+    clusters: Sequence[int] | np.ndarray | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap interval of every statistic, resampling samples [1]_ or blocks of them.
+    """Percentile bootstrap interval of every statistic, resampling samples [1]_, or blocks or clusters of them.
 
     Parameters
     ----------
@@ -52,11 +54,21 @@ def intervals(
         Number of neighbours drawn together, see `resamples`.
     groups : sequence of int, shape (n,), optional
         Series each sample belongs to; blocks stay within one.
+    clusters : sequence of int, shape (n,), optional
+        Cluster of each sample, see `resamples`.
 
     Returns
     -------
     dict of str to (float, float)
-        Low and high end; ``nan`` where no resample defines the statistic.
+        Low and high end; ``nan`` where no resample defines the statistic, and with a single cluster, whose resamples are
+        all the same.
+
+    Raises
+    ------
+    DataError
+        If there is not one cluster per sample.
+    ParameterError
+        If clusters are combined with blocks or groups.
 
     References
     ----------
@@ -71,20 +83,31 @@ def intervals(
     """
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
+    drawn = resamples(n, n_bootstrap, seed, block=block, groups=groups, clusters=clusters)
     with threadpool_limits(1, "blas"):  # on a busy machine its threads wait for each other, here a hundred times as long
-        parts = [statistics(weights) for weights in resamples(n, n_bootstrap, seed, block=block, groups=groups)]
+        parts = [statistics(weights) for weights in drawn]
     names = parts[0] if parts else {}
+    if clusters is not None and len(np.unique(clusters)) == 1:
+        return dict.fromkeys(names, (float("nan"), float("nan")))
     return {name: _percentiles(np.concatenate([part[name] for part in parts]), level) for name in names}
 
 
 def resamples(
-    n: int, n_bootstrap: int, seed: int, *, block: int = 1, groups: Sequence[int] | np.ndarray | None = None
+    n: int,
+    n_bootstrap: int,
+    seed: int,
+    *,
+    block: int = 1,
+    groups: Sequence[int] | np.ndarray | None = None,
+    clusters: Sequence[int] | np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the resamples as counts ``(n, b)``, some columns at a time so that memory does not grow with their number.
 
     With ``block`` above 1 this is the circular block bootstrap [2]_, a form of the moving blocks of [1]_ that draws the
     first and last samples as often as the others: blocks begin anywhere, and go on at the start when they reach the end.
     With ``groups`` they do so within their group; a group shorter than a block is drawn whole.
+
+    With ``clusters`` this is the cluster bootstrap [3]_: as many clusters are drawn as there are, each with all its samples.
 
     Parameters
     ----------
@@ -98,12 +121,21 @@ def resamples(
         Number of neighbours drawn together.
     groups : sequence of int, shape (n,), optional
         Series each sample belongs to; those of one series need not stand together.
+    clusters : sequence of int, shape (n,), optional
+        Cluster each sample belongs to, say the patient of a scan; not together with ``block`` or ``groups``.
 
     Yields
     ------
     ndarray of shape (n, b)
         How often each sample was drawn; every column sums to ``n``, or about ``n`` where some groups are shorter than
-        a block. Each sample is expected equally often.
+        a block or clusters differ in size. Each sample is expected equally often.
+
+    Raises
+    ------
+    DataError
+        If there is not one cluster per sample.
+    ParameterError
+        If clusters are combined with blocks or groups.
 
     References
     ----------
@@ -111,6 +143,8 @@ def resamples(
            17(3), 1989, https://doi.org/10.1214/aos/1176347265
     .. [2] D. N. Politis and J. P. Romano, "A circular block-resampling procedure for stationary data", in "Exploring
            the Limits of Bootstrap", 1992, pages 263-270.
+    .. [3] C. A. Field and A. H. Welsh, "Bootstrapping clustered data", Journal of the Royal Statistical Society B 69(3),
+           2007, https://doi.org/10.1111/j.1467-9868.2007.00593.x
 
     Examples
     --------
@@ -120,12 +154,17 @@ def resamples(
     >>> counts, = resamples(n=6, n_bootstrap=1, seed=0, block=3)
     >>> counts.ravel()
     array([1., 1., 0., 1., 1., 2.])
+    >>> counts, = resamples(n=5, n_bootstrap=1, seed=0, clusters=[7, 7, 8, 9, 9])
+    >>> counts.ravel()
+    array([0., 0., 2., 1., 1.])
     """
     rng = np.random.default_rng(seed)
-    blocks = _Blocks(n, block, groups)
+    members = None if clusters is None else _members(clusters, n, block, groups)
+    blocks = _Blocks(n, block, groups) if members is None else _Blocks(int(members.max()) + 1, 1, None)
     size = max(1, _BLOCK // n)
     for start in range(0, n_bootstrap, size):
-        yield blocks.draw(rng, min(size, n_bootstrap - start))
+        counts = blocks.draw(rng, min(size, n_bootstrap - start))
+        yield counts if members is None else counts[members]
 
 
 def block_length(n: int, dependence: int) -> int:
@@ -192,6 +231,15 @@ def affordable(n_bootstrap: int, size: int, budget: int) -> tuple[int, list[str]
     if n_bootstrap <= most:
         return int(n_bootstrap), []
     return most, [f"The intervals come from {most} resamples, not {n_bootstrap}, to keep the time short."]
+
+
+def _members(clusters: Sequence[int] | np.ndarray, n: int, block: int, groups: object) -> np.ndarray:
+    """Return the number of the cluster of each sample, from 0 without a gap."""
+    if block > 1 or groups is not None:
+        raise ParameterError("clusters cannot be combined with block or groups: a cluster is drawn whole.")
+    if len(clusters) != n:
+        raise DataError(f"clusters has {len(clusters)} entries, but there are {n} samples; give one cluster per sample.")
+    return np.unique(np.asarray(clusters), return_inverse=True)[1]
 
 
 class _Blocks:

@@ -202,7 +202,7 @@ class Report:
         return path
 
     def errors(self) -> pd.DataFrame:
-        """Return the mistakes, at most 100: those a classifier was surest of, or the transcripts with the most wrong words.
+        """Return the mistakes, at most 100: those a classifier was surest of, the worst transcripts, or the worst masks.
 
         Returns
         -------
@@ -210,12 +210,13 @@ class Report:
             Columns `sample` (its number), `text` where the samples are texts (of a long one the begin), `truth`, `prediction`,
             and `confidence`, the probability of what was said. Where samples have several labels: a row a label that was
             wrongly given or missed, its name in `label`. Of transcripts, instead of the confidence: `wer` of the clip, and how
-            many words were `substituted`, `deleted` and `inserted`. No row where all was right.
+            many words were `substituted`, `deleted` and `inserted`. Of masks: `structure`, `dice`, `hd95` and how many voxels
+            are `false_positive` and `false_negative`. No row where all was right.
 
         Raises
         ------
         DataError
-            If the report is not one of classification or transcription.
+            If the report is not one of classification, transcription or segmentation.
 
         Examples
         --------
@@ -226,8 +227,8 @@ class Report:
         """
         if "errors" not in self.tables:
             raise DataError(
-                f"This report on {self.task} has no list of errors. Those of classifiers and transcribers have one, if they were "
-                "made by this version: make it anew with model.evaluate(X, y) or metrics.classification(y_true, proba)."
+                f"This report on {self.task} has no list of errors. Those of classifiers, transcribers and segmenters have one, "
+                "if they were made by this version: make it anew with model.evaluate(X, y), or one of pipelines.metrics."
             )
         return self.tables["errors"].copy()
 

@@ -1,7 +1,7 @@
 """The arguments of `metrics.classification`, checked and brought into one layout for every kind of problem."""
 
 import difflib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipelines.errors import DataError
 
-__all__ = ["Answers", "check_answers", "check_groups"]
+__all__ = ["Answers", "check_answers", "check_clusters", "check_groups", "check_operating", "group_columns"]
 
 _SUM_TOLERANCE = 1e-3  # rows of a half-precision softmax add up to 1 within this
 _RANGE_TOLERANCE = 1e-6  # and single precision gives 1.0000001 now and then
@@ -113,18 +113,82 @@ def check_answers(y_true: Any, proba: Any, classes: Any, threshold: Any) -> Answ
     return Answers(names, truth, scores, decided, rule, multilabel)
 
 
-def check_groups(groups: Any, n: int) -> tuple[list[Hashable], np.ndarray]:
+def check_groups(groups: Any, n: int, name: str = "groups") -> tuple[list[Hashable], np.ndarray]:
     """Return the distinct groups, sorted where they can be, and the group number of each sample."""
-    values = _listed(groups, "groups")
+    values = _listed(groups, name)
     if len(values) != n:
-        raise DataError(f"groups has {len(values)} entries, but there are {n} samples; give one group per sample.")
-    _refuse_missing(values, "groups")
+        raise DataError(f"{name} has {len(values)} entries, but there are {n} samples; give one group per sample.")
+    _refuse_missing(values, name)
     try:
         distinct = sorted(set(values))
     except TypeError:  # numbers beside strings keep their order of appearance
         distinct = list(dict.fromkeys(values))
     numbers = {value: number for number, value in enumerate(distinct)}
     return list(numbers), np.array([numbers[value] for value in values])
+
+
+def group_columns(groups: Any, n: int) -> list[tuple[list[Hashable], np.ndarray]]:
+    """Return the names of the groups, and the group number of each sample, for one column of groups or for several.
+
+    Parameters
+    ----------
+    groups : sequence, DataFrame or mapping
+        One group a sample; or several columns of them, by name.
+    n : int
+        Number of samples.
+
+    Returns
+    -------
+    list of (list, ndarray)
+        A pair a column; with several columns, or a named one, each name begins with that of its column.
+
+    Raises
+    ------
+    DataError
+        If a column is of another length, or a group is missing.
+
+    Examples
+    --------
+    >>> group_columns({"site": ["B", "A", "A"], "sex": ["f", "f", "m"]}, 3)
+    [(['site: A', 'site: B'], array([1, 0, 0])), (['sex: f', 'sex: m'], array([0, 0, 1]))]
+    """
+    if not isinstance(groups, Mapping | pd.DataFrame):
+        return [check_groups(groups, n)]
+    if not len(groups.keys()):
+        raise DataError("groups has no columns; give at least one, or leave groups out.")
+    found: list[tuple[list[Hashable], np.ndarray]] = []
+    for column in groups.keys():  # noqa: SIM118  # a DataFrame iterates over its columns only so
+        names, numbers = check_groups(groups[column], n, f"groups[{column!r}]")
+        found.append(([f"{column}: {name}" for name in names], numbers))
+    return found
+
+
+def check_clusters(clusters: Any, n: int) -> np.ndarray:
+    """Return the number of the cluster of each sample, whatever the clusters are called.
+
+    Examples
+    --------
+    >>> check_clusters(["anna", "bert", "anna"], 3)
+    array([0, 1, 0])
+    """
+    return check_groups(clusters, n, "clusters")[1]
+
+
+def check_operating(operating: Mapping[str, Any], answers: Answers) -> dict[str, np.ndarray]:
+    """Return the thresholds of each operating point, one a label, or a single one for two classes.
+
+    Examples
+    --------
+    >>> answers = check_answers(["cat", "dog"], [0.2, 0.9], None, None)
+    >>> check_operating({"sharp": 0.8}, answers)
+    {'sharp': array([0.8])}
+    """
+    if not isinstance(operating, Mapping):
+        raise DataError(f"operating must be a mapping from names to thresholds, but received a {type(operating).__name__}.")
+    if not answers.multilabel and not answers.binary:
+        raise DataError(f"operating has no meaning with {len(answers.classes)} classes that exclude each other; leave it out.")
+    k = len(answers.classes) if answers.multilabel else 1
+    return {str(name): _check_threshold(value, k) for name, value in operating.items()}
 
 
 def _ndim(y_true: Any) -> int:

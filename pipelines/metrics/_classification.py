@@ -1,6 +1,7 @@
 """The classification report: metrics with intervals, baselines, classes, groups and curves from plain arrays."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from pipelines.bootstrap import affordable, intervals
-from pipelines.metrics._answers import Answers, check_answers, check_groups
+from pipelines.metrics._answers import Answers, check_answers, check_clusters, check_operating, group_columns
 from pipelines.metrics._curves import curves
 from pipelines.metrics._mistakes import mistakes
+from pipelines.metrics._operating import OperatingPoints
 from pipelines.metrics._scores import per_class, scores
 from pipelines.metrics._weighted import WeightedScores
 from pipelines.report import BELOW_BASELINE, Example, Report
@@ -20,6 +22,7 @@ __all__ = ["classification"]
 _COMPARED = ["accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "log_loss"]
 _CONSTANT = "constant (test prevalence)"
 _BOOTSTRAP_BUDGET = 400_000_000  # resamples x samples x classes; about ten seconds on one core
+_UNKNOWN = (float("nan"), float("nan"))
 _GROUP_BLOCK = 2_000_000  # memberships held at once
 
 
@@ -29,7 +32,9 @@ def classification(
     classes: Sequence[Hashable] | None = None,
     *,
     threshold: float | Sequence[float] | None = None,
-    groups: Sequence[Hashable] | None = None,
+    groups: Sequence[Hashable] | Mapping[str, Sequence[Hashable]] | pd.DataFrame | None = None,
+    clusters: Sequence[Hashable] | None = None,
+    operating: Mapping[str, float | Sequence[float]] | None = None,
     baselines: Mapping[str, Any] | None = None,
     seed: int = 0,
     n_bootstrap: int = 1000,
@@ -38,8 +43,8 @@ def classification(
 ) -> Report:
     """Report how good predicted probabilities are, from anybody's arrays.
 
-    The point values are scikit-learn's. Every metric has a 95 % bootstrap interval over samples; where samples of
-    one group resemble each other (several scans of a patient), the true uncertainty is larger.
+    The point values are scikit-learn's. Every metric has a 95 % bootstrap interval over samples; where some of them belong
+    together (several scans of a patient), the true uncertainty is larger, and ``clusters`` makes the intervals say so.
 
     Parameters
     ----------
@@ -54,8 +59,15 @@ def classification(
         Two classes: ``classes[1]`` is decided where its probability is at least this; by default the more probable
         class is (on an exact tie the first, as `numpy.argmax` has it). Multi-label: one number, or one a label
         (default 0.5). Choose it on validation data; it is never chosen here.
-    groups : sequence of shape (n,), optional
-        A group for each sample, say its hospital; the report then has a row per group.
+    groups : sequence of shape (n,), DataFrame or mapping of sequences, optional
+        A group for each sample, say its hospital; the report then has a row per group. Several columns (hospital, sex, age
+        group) give the rows of one after those of the other, named "hospital: A".
+    clusters : sequence of shape (n,), optional
+        What each sample belongs to, say its patient: the bootstrap draws whole clusters.
+    operating : mapping of str to float or sequence of float, optional
+        Two classes, or multi-label: named thresholds (one number, or one a label), chosen on validation data. The report then
+        has a table with the sensitivity, specificity and predictive values of deciding by each of them; for two classes those
+        of ``classes[1]``.
     baselines : mapping of str to array-like, optional
         What simple models say about the same samples, each shaped like ``proba`` and decided by the default rule.
         Default: a constant prediction of the shares of the classes in ``y_true``.
@@ -73,7 +85,8 @@ def classification(
     -------
     Report
         Headline ``accuracy`` (multi-label: ``f1_macro``, and accuracy is that of the whole row); tables ``headline``,
-        ``baselines``, ``classes``, ``confusion``, ``groups`` and ``errors``; curves ``roc``, ``pr`` and ``reliability``.
+        ``baselines``, ``classes``, ``confusion``, ``groups``, ``operating points`` and ``errors``; curves ``roc``, ``pr``
+        and ``reliability``.
         Macro ROC-AUC and PR-AUC are one-vs-rest over the classes for which they are defined.
 
     Raises
@@ -93,7 +106,9 @@ def classification(
     n_bootstrap, notes = affordable(n_bootstrap, answers.truth.size, _BOOTSTRAP_BUDGET)
     others = {name: answers.of(said, f"baselines[{name!r}]") for name, said in (baselines or {}).items()}
     found, weighted = scores(answers), WeightedScores(answers)
-    spread = intervals(weighted, answers.n, n_bootstrap=n_bootstrap, seed=seed)
+    drawn = None if clusters is None else check_clusters(clusters, answers.n)
+    resampled = functools.partial(intervals, n=answers.n, n_bootstrap=n_bootstrap, seed=seed, clusters=drawn)
+    spread = resampled(weighted)
     tables = {
         "headline": _headline_table(found, spread),
         "baselines": _baseline_table(found, others or {_CONSTANT: _constant(answers)}),
@@ -103,6 +118,8 @@ def classification(
         tables["confusion"] = _confusion_table(answers)
     if groups is not None:
         tables["groups"] = _group_table(answers, weighted, groups)
+    if operating:
+        tables["operating points"] = _operating_table(OperatingPoints(answers, check_operating(operating, answers)), resampled)
     tables["errors"] = mistakes(answers)
     headline = "f1_macro" if answers.multilabel else "accuracy"
     return Report(
@@ -112,7 +129,7 @@ def classification(
         tables=tables,
         curves=curves(answers),
         n=answers.n,
-        notes=(*_baseline_notes(tables["baselines"], headline), *_notes(answers, tables), *notes),
+        notes=(*_baseline_notes(tables["baselines"], headline), *_notes(answers, tables, drawn), *notes),
         context={**(context or {}), "threshold": answers.threshold, "n_bootstrap": n_bootstrap, "seed": seed},
         examples=tuple(examples),
     )
@@ -124,9 +141,8 @@ def _constant(answers: Answers) -> Answers:
 
 
 def _headline_table(found: dict[str, float], spread: dict[str, tuple[float, float]]) -> pd.DataFrame:
-    unknown = (float("nan"), float("nan"))
     # Where the metric itself is undefined, an interval over the few resamples that define it would mislead.
-    ends = [spread.get(name, unknown) if value == value else unknown for name, value in found.items()]
+    ends = [spread.get(name, _UNKNOWN) if value == value else _UNKNOWN for name, value in found.items()]
     low, high = zip(*ends, strict=True)
     index = pd.Index(list(found), name="metric")
     return pd.DataFrame({"value": list(found.values()), "low": low, "high": high}, index=index)
@@ -156,15 +172,27 @@ def _confusion_table(answers: Answers) -> pd.DataFrame:
 
 
 def _group_table(answers: Answers, weighted: WeightedScores, groups: Any) -> pd.DataFrame:
-    names, numbers = check_groups(groups, answers.n)
     size = max(1, _GROUP_BLOCK // answers.n)
-    parts = []
-    for start in range(0, len(names), size):
-        member = numbers[:, None] == np.arange(start, min(start + size, len(names)))
-        found = weighted(member)
-        parts.append(pd.DataFrame({"n": member.sum(axis=0)} | {name: found[name] for name in _compared(found)}))
+    parts, index = [], []
+    for names, numbers in group_columns(groups, answers.n):
+        index += names
+        for start in range(0, len(names), size):
+            member = numbers[:, None] == np.arange(start, min(start + size, len(names)))
+            found = weighted(member)
+            parts.append(pd.DataFrame({"n": member.sum(axis=0)} | {name: found[name] for name in _compared(found)}))
     frame = pd.concat(parts, ignore_index=True)
-    return frame.set_index(pd.Index(names, name="group"))
+    return frame.set_index(pd.Index(index, name="group"))
+
+
+def _operating_table(points: OperatingPoints, resampled: Callable[..., dict[str, tuple[float, float]]]) -> pd.DataFrame:
+    """Make a row for each measure of each operating point; an interval only where the value itself is defined."""
+    found, spread = points(np.ones((points.n, 1))), resampled(points)
+    rows = []
+    for name, threshold, measure in points.rows:
+        value = float(found[name, measure][0])
+        low, high = spread.get((name, measure), _UNKNOWN) if value == value else _UNKNOWN  # type: ignore[call-overload]
+        rows.append({"threshold": threshold, "measure": measure, "value": value, "low": low, "high": high})
+    return pd.DataFrame(rows, index=pd.Index([name for name, *_ in points.rows], name="point"))
 
 
 def _baseline_notes(table: pd.DataFrame, headline: str) -> list[str]:
@@ -178,7 +206,7 @@ def _baseline_notes(table: pd.DataFrame, headline: str) -> list[str]:
     return notes
 
 
-def _notes(answers: Answers, tables: dict[str, pd.DataFrame]) -> list[str]:
+def _notes(answers: Answers, tables: dict[str, pd.DataFrame], clusters: np.ndarray | None) -> list[str]:
     notes = _class_notes(answers)
     headline = tables["headline"].dropna()
     outside = headline[(headline["value"] < headline["low"]) | (headline["value"] > headline["high"])]
@@ -188,14 +216,24 @@ def _notes(answers: Answers, tables: dict[str, pd.DataFrame]) -> list[str]:
             "so read the interval as its width."
         )
     if (answers.truth == answers.decided).all():
-        bound = 0.05 ** (1 / answers.n)
+        independent = answers.n if clusters is None else len(np.unique(clusters))
+        bound = 0.05 ** (1 / independent)
         notes.append(
             f"No mistake in {answers.n} samples, so resampling shows no spread; "
             f"an accuracy below {bound:.4f} would do so less than once in twenty times."
         )
     if _CONSTANT in tables["baselines"].index:
         notes.append(f"No baseline was given; {_CONSTANT!r} knows the class shares of these very labels.")
-    return notes + _group_notes(tables.get("groups"))
+    return notes + _cluster_notes(answers.n, clusters) + _group_notes(tables.get("groups"))
+
+
+def _cluster_notes(n: int, clusters: np.ndarray | None) -> list[str]:
+    if clusters is None:
+        return []
+    count = len(np.unique(clusters))
+    if count == 1:
+        return ["All samples are of one cluster, such as one patient, so that there are no intervals."]
+    return [f"The intervals come from resampling {count} clusters (patients), each with all its samples, not {n} samples."]
 
 
 def _class_notes(answers: Answers) -> list[str]:

@@ -3,6 +3,7 @@
 from .anomaly import DetectorMixin
 from .classification import ClassifierMixin
 from .forecasting import ForecasterMixin
+from .segmentation import SegmenterMixin
 from .transcription import TranscriberMixin
 
-__all__ = ["ClassifierMixin", "DetectorMixin", "ForecasterMixin", "TranscriberMixin"]
+__all__ = ["ClassifierMixin", "DetectorMixin", "ForecasterMixin", "SegmenterMixin", "TranscriberMixin"]

@@ -213,7 +213,8 @@ class ClassifierMixin:
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
         return self.decide(self._proba(outputs))
 
-    def _report(self, X: Any, y: np.ndarray, outputs: np.ndarray, groups: Any, context: dict[str, Any]) -> Report:
+    def _report(self, X: Any, y: np.ndarray, outputs: np.ndarray, groups: Any, context: dict[str, Any], **more: Any) -> Report:
+        """Make the report; `more` are further arguments of `metrics.classification`."""
         report = metrics.classification(
             y if self.multilabel_ else self.classes_[y],
             self._proba(outputs),
@@ -223,6 +224,7 @@ class ClassifierMixin:
             baselines=self._baselines(X),
             seed=self.seed,  # type: ignore[attr-defined]
             context=context,
+            **more,
         )
         errors = self._with_texts(report.errors(), X)
         return replace(

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines import bootstrap
 from pipelines.bootstrap import affordable, block_length, intervals, resamples
-from pipelines.errors import DataError
+from pipelines.errors import DataError, ParameterError
 
 
 def drawn(n, count, seed=0, **options):
@@ -119,6 +119,66 @@ def test_series_that_differ_give_a_wider_interval_than_windows_alone():
     by_series = (level @ drawn(200, 1000, block=10, groups=groups) / 200).std()
     by_window = (level @ drawn(200, 1000) / 200).std()
     assert by_series / by_window == pytest.approx(math.sqrt(10), rel=0.1)
+
+
+# --- clusters ---------------------------------------------------------------------------------------------------------
+
+
+def test_samples_of_a_cluster_are_drawn_together():
+    clusters = np.random.default_rng(0).permutation(np.repeat([3, 5, 8, 20], [1, 2, 3, 4]))
+    counts = drawn(10, 400, clusters=clusters)
+    assert counts.shape == (10, 400)
+    drawings = []
+    for cluster in (3, 5, 8, 20):
+        inside = counts[clusters == cluster]
+        np.testing.assert_array_equal(inside.min(axis=0), inside.max(axis=0))
+        drawings.append(inside[0])
+    np.testing.assert_array_equal(np.sum(drawings, axis=0), 4)  # as many clusters as there are
+    np.testing.assert_allclose(counts.mean(axis=1), 1, atol=0.15)
+
+
+def test_clusters_of_one_sample_are_the_bootstrap_of_single_samples():
+    np.testing.assert_array_equal(drawn(40, 30, clusters=np.arange(40)), drawn(40, 30))
+
+
+def test_memory_does_not_change_what_is_drawn_from_clusters(monkeypatch):
+    clusters = [i // 3 for i in range(50)]
+    whole = drawn(50, 40, seed=3, clusters=clusters)
+    monkeypatch.setattr(bootstrap, "_BLOCK", 350)
+    np.testing.assert_array_equal(drawn(50, 40, seed=3, clusters=clusters), whole)
+
+
+def test_intervals_over_patients_hold_the_true_mean_about_as_often_as_they_say():
+    held = {True: 0, False: 0}
+    clusters = np.repeat(np.arange(40), 5)
+    for seed in range(100):
+        rng = np.random.default_rng(1000 + seed)  # not the stream that the resamples come from
+        values = rng.normal(size=40).repeat(5) + rng.normal(size=200) / 2  # scans of one patient resemble each other
+        for clustered in held:
+            low, high = intervals(
+                lambda w, x=values: {"mean": x @ w / w.sum(axis=0)},
+                200,
+                n_bootstrap=200,
+                seed=seed,
+                clusters=clusters if clustered else None,
+            )["mean"]
+            held[clustered] += low <= 0 <= high
+    assert held[True] >= 87
+    assert held[False] <= 75
+
+
+def test_one_cluster_alone_says_nothing_about_the_spread():
+    found = intervals(lambda w: {"mean": np.arange(4) @ w / w.sum(axis=0)}, 4, n_bootstrap=20, clusters=[5, 5, 5, 5])
+    assert np.isnan(found["mean"]).all()
+
+
+def test_clusters_are_refused_where_they_make_no_sense():
+    with pytest.raises(DataError, match="clusters has 3 entries, but there are 4 samples"):
+        drawn(4, 2, clusters=[0, 1, 1])
+    with pytest.raises(ParameterError, match="cannot be combined with block or groups"):
+        drawn(4, 2, clusters=[0, 0, 1, 1], block=2)
+    with pytest.raises(ParameterError, match="cannot be combined with block or groups"):
+        drawn(4, 2, clusters=[0, 0, 1, 1], groups=[0, 0, 1, 1])
 
 
 # --- lengths and numbers ----------------------------------------------------------------------------------------------

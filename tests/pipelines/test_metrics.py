@@ -18,7 +18,7 @@ from pipelines.errors import DataError
 from pipelines.metrics._answers import check_answers
 from pipelines.metrics._scores import scores
 from pipelines.metrics._weighted import WeightedScores
-from pipelines.report import Example
+from pipelines.report import Example, Report
 
 
 def softmax(scores):
@@ -477,6 +477,78 @@ def test_groups_equal_scikit_learn_on_each_part(make):
         assert_same(row.to_dict(), {metric: expected[metric] for metric in table.columns.drop("n")})
 
 
+@pytest.mark.parametrize("form", [dict, pd.DataFrame])
+def test_groups_in_several_columns_are_rows_one_after_the_other(form):
+    y, proba = sample(k=2)
+    site, sex = np.where(np.arange(300) % 3 == 0, "A", "B"), np.where(np.arange(300) < 100, "f", "m")
+    table = metrics.classification(y, proba, groups=form({"site": site, "sex": sex}), n_bootstrap=0).tables["groups"]
+    assert list(table.index) == ["site: A", "site: B", "sex: f", "sex: m"]
+    for name, column in (("site", site), ("sex", sex)):
+        alone = metrics.classification(y, proba, groups=column, n_bootstrap=0).tables["groups"]
+        part = table[[row.startswith(name) for row in table.index]]
+        np.testing.assert_array_equal(part.to_numpy(), alone.to_numpy())
+
+
+def test_clusters_widen_the_intervals_where_their_samples_are_alike():
+    y, proba = sample(n=40, k=2)
+    y, proba, clusters = np.repeat(y, 10), np.repeat(proba, 10, axis=0), np.repeat([f"p{i}" for i in range(40)], 10)
+    alone = metrics.classification(y, proba, seed=3).tables["headline"]
+    report = metrics.classification(y, proba, clusters=clusters, seed=3)
+    together = report.tables["headline"]
+    assert (together["value"] == alone["value"]).all()
+    width = (together["high"] - together["low"]) / (alone["high"] - alone["low"])
+    assert 2.5 < width["accuracy"] < 4  # the root of ten
+    assert any("resampling 40 clusters (patients)" in note for note in report.notes)
+    one_each = metrics.classification(y[::10], proba[::10], seed=3).tables["headline"]
+    np.testing.assert_allclose(together, one_each, atol=0.05)
+
+
+def test_a_single_cluster_has_no_intervals():
+    y, proba = sample(n=40, k=2)
+    report = metrics.classification(y, proba, clusters=["p"] * 40)
+    assert report.tables["headline"][["low", "high"]].isna().all().all()
+    assert any("one cluster" in note for note in report.notes)
+
+
+def test_no_mistake_counts_by_clusters():
+    report = metrics.classification([0, 1] * 10, [0.0, 1.0] * 10, clusters=np.arange(20) // 4)
+    assert any(f"an accuracy below {0.05 ** (1 / 5):.4f}" in note for note in report.notes)
+
+
+def test_operating_points_equal_scikit_learn():
+    y, proba = sample(k=2)
+    table = metrics.classification(y, proba, operating={"low": 0.3, "high": [0.8]}).tables["operating points"]
+    assert set(table.index) == {"low", "high"}
+    for name, threshold in (("low", 0.3), ("high", 0.8)):
+        said, rows = proba[:, 1] >= threshold, table.loc[name].set_index("measure")
+        assert (rows["threshold"] == threshold).all()
+        assert rows.loc["sensitivity", "value"] == pytest.approx(sk.recall_score(y, said))
+        assert rows.loc["specificity", "value"] == pytest.approx(sk.recall_score(y, said, pos_label=0))
+        assert rows.loc["ppv", "value"] == pytest.approx(sk.precision_score(y, said))
+        assert rows.loc["npv", "value"] == pytest.approx(sk.precision_score(y, said, pos_label=0))
+        assert (rows["low"] < rows["value"]).all()
+        assert (rows["value"] < rows["high"]).all()
+
+
+def test_operating_points_of_several_labels_and_of_a_saved_report():
+    y, proba = labels_sample()
+    report = metrics.classification(y, proba, ["a", "b", "c"], operating={"sharp": [0.2, 0.5, 0.9]})
+    table = report.tables["operating points"]
+    for j, (name, threshold) in enumerate({"a: sharp": 0.2, "b: sharp": 0.5, "c: sharp": 0.9}.items()):
+        found = table.loc[name].set_index("measure")["value"]
+        assert found["sensitivity"] == pytest.approx(sk.recall_score(y[:, j], proba[:, j] >= threshold))
+    assert Report.from_dict(report.to_dict()) == report
+    assert "sensitivity" in str(report)
+
+
+def test_operating_points_are_undefined_where_there_is_nothing_to_divide_by():
+    report = quiet_report([1, 1, 1], [0.2, 0.9, 0.8], classes=[0, 1], operating={"half": 0.5})
+    rows = report.tables["operating points"].set_index("measure")
+    assert rows.loc["sensitivity", "value"] == pytest.approx(2 / 3)
+    assert rows.loc["specificity"].drop("threshold").isna().all()
+    assert rows.loc["npv", "value"] == 0
+
+
 def test_many_groups_in_blocks(monkeypatch):
     y, proba = sample(n=60, k=2)
     whole = metrics.classification(y, proba, groups=list(range(20)) * 3, n_bootstrap=0).tables["groups"]
@@ -571,6 +643,13 @@ BAD = {
     "groups length": ((["a", "b"], GOOD), {"groups": ["x"]}, "groups has 1 entries, but there are 2"),
     "groups missing": ((["a", "b"], GOOD), {"groups": ["x", None]}, r"groups\[1\] is None"),
     "groups nan": ((["a", "b"], GOOD), {"groups": [1.0, float("nan")]}, r"groups\[1\] is nan"),
+    "groups no column": ((["a", "b"], GOOD), {"groups": {}}, "groups has no columns"),
+    "groups column": ((["a", "b"], GOOD), {"groups": {"sex": ["f", None]}}, r"groups\['sex'\]\[1\] is None"),
+    "clusters length": ((["a", "b"], GOOD), {"clusters": ["p"]}, "clusters has 1 entries, but there are 2"),
+    "clusters missing": ((["a", "b"], GOOD), {"clusters": ["p", None]}, r"clusters\[1\] is None"),
+    "operating range": ((["a", "b"], GOOD), {"operating": {"x": 2.0}}, "between 0 and 1, not 2.0"),
+    "operating kind": ((["a", "b"], GOOD), {"operating": [0.5]}, "operating must be a mapping"),
+    "operating of many": (([0, 1, 2], np.eye(3)), {"operating": {"x": 0.5}}, "operating has no meaning with 3 classes"),
     "baseline length": ((["a", "b"], GOOD), {"baselines": {"m": GOOD[:1]}}, r"baselines\['m'\] has 1"),
     "baseline shape": ((["a", "b"], GOOD), {"baselines": {"m": np.full((2, 4), 0.25)}}, r"baselines\['m'\] has shape"),
     "groups scalar": ((["a", "b"], GOOD), {"groups": 5}, "groups must be a sequence, not 5"),

@@ -1,0 +1,317 @@
+"""Segmentation: a class for every pixel or voxel, masks in the labels they came in, and their report."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import _safe_indexing
+
+from .. import checks, data, metrics
+from ..errors import DataError, ParameterError
+from ..report import Example, Report
+
+__all__ = ["Masks", "SegmenterMixin"]
+
+_SHARE = 0.1
+_FEW = 2  # samples that judge the epochs, even where a tenth is fewer
+_FEWEST = 4  # samples that can be split at all
+_SHOWN = 8  # samples with pictures in the HTML report
+
+
+class Masks(Sequence[np.ndarray]):
+    """Masks as positions in `labels`, read one at a time, so that they need not fit in memory together.
+
+    Parameters
+    ----------
+    read : callable
+        Takes a sample's number and returns its mask as it came, an array of whole numbers.
+    n : int
+        Number of samples.
+    labels : ndarray
+        The labels there are, sorted.
+
+    Examples
+    --------
+    >>> Masks(lambda i: np.array([0, 4]), 1, np.array([0, 4]))[0].tolist()
+    [0, 1]
+    """
+
+    def __init__(self, read: Any, n: int, labels: np.ndarray) -> None:
+        self.read, self.n, self.labels = read, n, labels
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, i: Any) -> Any:
+        if not 0 <= i < self.n:
+            raise IndexError(i)
+        mask = self.read(i)
+        codes = np.searchsorted(self.labels, mask).clip(max=len(self.labels) - 1)
+        if not np.array_equal(self.labels[codes], mask):
+            odd = sorted(set(np.unique(mask).tolist()) - set(self.labels.tolist()))
+            shown = ", ".join(map(str, odd[:5])) + (", …" if len(odd) > 5 else "")
+            raise DataError(
+                f"The mask of sample {i} holds labels that are none: {shown}. The labels are {self.labels.tolist()}; name all "
+                "of them with `classes`, or leave `classes` out to take those of the training masks."
+            )
+        return codes.astype(np.uint8 if len(self.labels) <= 256 else np.int32)
+
+
+class SegmenterMixin:
+    """A label for every pixel or voxel of a sample; 0 is the background.
+
+    A domain supplies `_read_mask(X, y, i)`, one mask as it came, on the grid of its sample, with an error that names it;
+    `_infer(X)`, a mask of positions in `labels_` for each sample, on its own grid; and, if it likes, `_spacings(X)`,
+    `_baseline_masks(X)` and `_picture`.
+
+    Attributes
+    ----------
+    labels_ : ndarray
+        The numbers that masks hold, sorted, 0 among them.
+    classes_ : ndarray
+        Their names.
+    class_prior_ : ndarray
+        Share of each in the training masks.
+    """
+
+    labels_: np.ndarray
+    classes_: np.ndarray
+    classes: dict[str, int] | None
+
+    def predict_proba(self, X: Any) -> list[np.ndarray]:
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : sequence
+            Samples.
+
+        Returns
+        -------
+        list of ndarray, (…, k)
+            A map for each sample on its own grid, one channel a class, in the order of `classes_`, last; they sum to one.
+        """
+        raise NotImplementedError
+
+    def evaluate(self, X: Any, y: Any = None, *, groups: Any = None, patients: Any = None) -> Report:
+        """Compare predicted masks with true ones.
+
+        Parameters
+        ----------
+        X, y : sequences
+            Samples and their masks, not used in `fit`.
+        groups : sequence, DataFrame or dict, optional
+            One name a sample, or several columns of such names (site, sex, age); the report gets a row a group.
+        patients : sequence, optional
+            One name a sample: intervals are by patients, and none may have been among the `groups` of `fit`.
+
+        Returns
+        -------
+        Report
+            See `pipelines.metrics.segmentation`, with simple baselines and pictures of the worst samples.
+
+        Raises
+        ------
+        DataError
+            If samples or masks cannot be used, or a patient was learned from; the message names the first.
+        """
+        self._ready()  # type: ignore[attr-defined]
+        X, y = self._samples(X, y)
+        clusters = None
+        if patients is not None:
+            names = checks.groups(patients, len(X), "patients")
+            self._check_groups_apart(names, "X")  # type: ignore[attr-defined]
+            clusters = np.unique(names, return_inverse=True)[1]
+        masks = self._true_masks(X, y)
+        started = time.perf_counter()
+        found = self._outputs(X)  # type: ignore[attr-defined]
+        context = self._context(time.perf_counter() - started)  # type: ignore[attr-defined]
+        self.report_ = self._report(X, masks, found, groups, context, clusters)
+        return self.report_
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean Dice of the structures, as scikit-learn's tools expect."""
+        self._ready()  # type: ignore[attr-defined]
+        X, y = self._samples(X, y)
+        masks = self._true_masks(X, y)
+        counts = np.stack([counted(masks[i], said, len(self.labels_)) for i, said in enumerate(self._outputs(X))])  # type: ignore[attr-defined]
+        return mean_dice(counts)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.target_tags.required = True
+        return tags
+
+    # ---------------------------------------------------------------- masks
+    def _samples(self, X: Any, y: Any = None) -> tuple[Any, Any]:
+        X, y = checks.samples(X, y)
+        return X, list(y) if hasattr(y, "iloc") else y  # of a pandas column [i] would be a label of the index
+
+    def _read_mask(self, X: Any, y: Any, i: int) -> np.ndarray:
+        raise NotImplementedError
+
+    def _true_masks(self, X: Any, y: Any) -> Masks:
+        """Return the masks, each of them looked at."""
+        masks = self._masks(X, y)
+        for _ in masks:
+            pass
+        return masks
+
+    def _masks(self, X: Any, y: Any) -> Masks:
+        if y is None:
+            raise DataError("y is missing: give a mask a sample.")
+        return Masks(lambda i: self._read_mask(X, y, i), len(X), self.labels_)
+
+    def _learn_labels(self, X: Any, y: Any) -> None:
+        """Find which labels there are, or check that there are no others than those declared."""
+        if self.classes is not None:
+            names = {int(label): name for name, label in _checked_classes(self.classes).items()}
+            names.setdefault(0, "background")
+            self.labels_ = np.array(sorted(names))
+        else:
+            if y is None:
+                raise DataError("y is missing: give a mask a sample.")
+            found = {0}.union(*(np.unique(self._read_mask(X, y, i)).tolist() for i in range(len(X))))
+            self.labels_ = np.array(sorted(found))
+            names = {label: str(label) if label else "background" for label in found}
+        self.classes_ = np.array([names[label] for label in self.labels_.tolist()])
+        counts = sum(np.bincount(mask.ravel(), minlength=len(self.labels_)) for mask in self._masks(X, y))
+        if not counts[1:].any():  # type: ignore[index]
+            raise DataError(
+                f"No mask in y marks anything: all {len(X)} of them hold 0 alone, so there is nothing to learn. Give masks with "
+                "labels above 0."
+            )
+        missing = [name for name, count in zip(self.classes_.tolist(), counts, strict=True) if not count]  # type: ignore[arg-type]
+        if missing:
+            self._note(f"No training mask holds {', '.join(missing)}: it cannot be learned.")
+
+    def _hold_out(self, X: Any, y: Any, valid: Any) -> tuple[Any, Masks, Any]:
+        """Learn the labels, and split the validation part off: a tenth, of few samples more; copies stay together."""
+        self._learn_labels(X, y)
+        if isinstance(valid, (tuple, list)) and len(valid) == 2:
+            X_valid, y_valid = self._samples(*valid)
+            X_valid = self._inspect(X_valid)  # type: ignore[attr-defined]
+            return X, self._masks(X, y), (X_valid, self._true_masks(X_valid, y_valid))
+        if valid is not None and (not isinstance(valid, (int, float)) or isinstance(valid, bool)):
+            raise ParameterError(f"valid must be a pair (X, y) or a share from 0 to 1, but received {valid!r}.")
+        share = _SHARE if valid is None else float(valid)
+        checks.number("valid", share, 0, 0.9)
+        count = max(round(share * len(X)), _FEW if valid is None else 0)
+        if not share or len(X) < _FEWEST or not count:
+            if share:
+                self._note(f"No validation part: {len(X)} samples are too few to split, so the last epoch's weights are kept.")
+            return X, self._masks(X, y), None
+        held = data.stratified(X, [0] * len(X), count, self.seed)  # type: ignore[attr-defined]
+        parts = [np.flatnonzero(~held), np.flatnonzero(held)]
+        halves = [(_safe_indexing(X, part), _safe_indexing(y, part)) for part in parts]
+        (X, y), (X_valid, y_valid) = halves
+        return X, self._masks(X, y), (X_valid, self._masks(X_valid, y_valid))
+
+    def _learn(self, X: Any, y: Masks) -> None:
+        counts = sum(np.bincount(mask.ravel(), minlength=len(self.labels_)) for mask in y)
+        self.class_prior_ = counts / np.sum(counts)
+
+    def _note(self, sentence: str) -> None:
+        self.notes_.append(sentence)  # type: ignore[attr-defined]
+
+    # ---------------------------------------------------------------- outputs
+    def _judge(self, outputs: np.ndarray, _: Any) -> dict[str, float]:
+        """Measure the validation part: `outputs` are the counts of each sample, see `counted`."""
+        dice = mean_dice(outputs)
+        return {"val_loss": 1 - dice, "val_dice": dice}
+
+    def _decide(self, outputs: Any) -> list[np.ndarray]:
+        kind = np.min_scalar_type(int(self.labels_.max())) if self.labels_.min() >= 0 else np.int32
+        labels = self.labels_.astype(kind)
+        return [labels[codes] for codes in outputs]
+
+    def _report(self, X: Any, y: Any, outputs: Any, groups: Any, context: dict[str, Any], clusters: Any = None) -> Report:
+        report = metrics.segmentation(
+            y,
+            outputs,
+            self.classes_.tolist(),
+            spacing=self._spacings(X),
+            groups=groups,
+            clusters=clusters,
+            baselines={"background": _Empty(y), **self._baseline_masks(X)},
+            seed=self.seed,  # type: ignore[attr-defined]
+            context=context,
+        )
+        worst = list(dict.fromkeys(report.errors()["sample"].tolist()))[:_SHOWN]
+        shown = (self._picture(X, y[i], outputs[i], i) for i in worst)
+        captions = [_caption(report.errors(), i) for i in worst]
+        return replace(
+            report,
+            task=self.task,  # type: ignore[attr-defined]
+            notes=(*report.notes, *self.notes_),  # type: ignore[attr-defined]
+            examples=tuple(Example(caption, image=image) for caption, image in zip(captions, shown, strict=True) if image),
+        )
+
+    def _spacings(self, X: Any) -> Any:
+        """Return the millimetres from voxel to voxel, one row a sample, where samples have such."""
+        return None
+
+    def _baseline_masks(self, X: Any) -> dict[str, Sequence[np.ndarray]]:
+        """Return what simple models say of the same samples."""
+        return {}
+
+    def _picture(self, X: Any, truth: np.ndarray, said: np.ndarray, i: int) -> bytes | None:
+        """Return a PNG with the true and the predicted mask of sample `i`."""
+        return None
+
+
+def counted(truth: np.ndarray, said: np.ndarray, k: int) -> np.ndarray:
+    """Count, class by class, the voxels that both masks have, those of the truth, and those of the prediction.
+
+    Examples
+    --------
+    >>> counted(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
+    [[1.0, 1.0, 2.0], [1.0, 2.0, 1.0]]
+    """
+    both = np.bincount(truth.ravel().astype(np.int64) * k + said.ravel(), minlength=k * k).reshape(k, k)
+    return np.stack([both.diagonal(), both.sum(axis=1), both.sum(axis=0)], axis=1).astype(np.float64)
+
+
+def mean_dice(counts: np.ndarray) -> float:
+    """Return the mean over structures of their mean Dice over samples, from `(n, k, 3)` counts; the background is none.
+
+    Examples
+    --------
+    >>> mean_dice(counted(np.array([0, 1, 1]), np.array([0, 0, 1]), 2)[None])
+    0.6666666666666666
+    """
+    both, true, said = np.moveaxis(counts[:, 1:], 2, 0)
+    dice = np.divide(2 * both, true + said, out=np.full(both.shape, np.nan), where=true + said > 0)
+    known = np.isfinite(dice)
+    sums, cases = np.where(known, dice, 0).sum(axis=0), known.sum(axis=0)
+    return float((sums[cases > 0] / cases[cases > 0]).mean()) if known.any() else 0.0
+
+
+class _Empty(Sequence[np.ndarray]):
+    """For each mask one of the same shape that marks nothing."""
+
+    def __init__(self, masks: Masks) -> None:
+        self.masks = masks
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def __getitem__(self, i: Any) -> Any:
+        return np.zeros_like(self.masks[i])
+
+
+def _checked_classes(classes: Any) -> dict[str, int]:
+    whole = isinstance(classes, dict) and all(isinstance(v, int) and not isinstance(v, bool) for v in classes.values())
+    if not whole or not classes or len(set(classes.values())) < len(classes):
+        raise ParameterError(
+            f"classes must name a whole number of the masks each, such as {{'liver': 1, 'tumour': 2}}, but received {classes!r}."
+        )
+    return dict(classes)
+
+
+def _caption(errors: pd.DataFrame, i: int) -> str:
+    rows = errors[errors["sample"] == i]
+    return f"sample {i}: " + ", ".join(f"{row.structure} Dice {row.dice:.2f}" for row in rows.itertuples())
