@@ -1,1 +1,25 @@
-"""Pipelines for medical scans; `pipelines.available()` lists the tasks there are so far."""
+"""Pipelines for medical scans. Importing this package loads no framework; names are resolved on first use."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .classification import ScanClassifier
+    from .segmentation import ScanSegmenter
+
+__all__ = ["ScanClassifier", "ScanSegmenter"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ScanClassifier":
+        from .classification import ScanClassifier
+
+        return ScanClassifier
+    if name == "ScanSegmenter":
+        from .segmentation import ScanSegmenter
+
+        return ScanSegmenter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

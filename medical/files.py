@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipelines.errors import DataError
 
-__all__ = ["KINDS", "check", "check_memory", "check_readable", "hushed", "size", "sniff", "unknown"]
+__all__ = ["KINDS", "check", "check_memory", "check_readable", "hushed", "memory", "size", "sniff", "unknown"]
 
 KINDS = "NIfTI (.nii, .nii.gz), DICOM (a file, or a folder with one series), PNG, JPEG, TIFF or a NumPy array (.npy)"
 """What can be read, for error messages."""
@@ -120,7 +120,7 @@ def check_memory(name: str, shape: tuple[int, ...], itemsize: int) -> None:
     count = itemsize
     for extent in shape:
         count *= int(extent)  # Python's own integers: no overflow
-    if count > _memory():
+    if count > memory():
         voxels = " x ".join(map(str, shape))
         raise DataError(
             f"{name} announces {voxels} voxels, {count / 2**30:.0f} GiB, more than this machine's memory. "
@@ -154,7 +154,8 @@ def hushed(name: str) -> Iterator[None]:
                 log.setLevel(before)
 
 
-def _memory() -> int:
+def memory() -> int:
+    """Return the bytes of memory this machine has."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows does not tell

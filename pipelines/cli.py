@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--format", choices=("txt", "srt", "vtt", "tsv", "json"), help="recordings: what transcripts are written as"
     )
-    predict.add_argument("--out", help="recordings: a folder for a file each, instead of the standard output")
+    predict.add_argument("--out", help="recordings: a folder for a file each, not the standard output; scans: one for masks")
     _add_options(predict, "a table of time series", cli_data.TimeSeries.options)
     predict.add_argument("--future", help="forecasting: a table with the columns known in advance, for the rows to forecast")
     predict.add_argument(

@@ -14,7 +14,19 @@ from . import data
 from .checks import did_you_mean
 from .errors import DataError, ParameterError
 
-__all__ = ["READERS", "ForecastSeries", "MonitoredSeries", "Parts", "Recordings", "Samples", "Texts", "TimeSeries", "reader_of"]
+__all__ = [
+    "READERS",
+    "ForecastSeries",
+    "MaskedScans",
+    "MonitoredSeries",
+    "Parts",
+    "Recordings",
+    "Samples",
+    "Scans",
+    "Texts",
+    "TimeSeries",
+    "reader_of",
+]
 
 
 @dataclass(frozen=True)
@@ -179,6 +191,41 @@ class Recordings(Samples):
             cure = "Put a .txt file beside each." if path.is_dir() else "Name the column with --y."
             raise ParameterError(f"{path} does not say what is said in its recordings. {cure}")
         return X, y, data.texts(path, x=arguments.group)[0] if arguments.group else None
+
+
+class Scans(Samples):
+    """Scans with labels: files in a folder, or the rows of a table; the groups are patients."""
+
+    about: ClassVar[str] = "scans in a folder with one sub-folder per class, or in a table"
+
+    def truth(self, model: Any, arguments: Namespace) -> dict[str, Any]:
+        """Return the arguments of `evaluate`: intervals are by patients, and there is no row for each of them."""
+        found = super().truth(model, arguments)
+        return {"X": found["X"], "y": found["y"], "patients": found["groups"]}
+
+
+class MaskedScans(Scans):
+    """Scans with masks, both of them files named in a table; the groups are patients."""
+
+    about: ClassVar[str] = "scans and their masks, both named in a table"
+    predicting: ClassVar[tuple[str, ...]] = ("out",)
+
+    def predictions(self, model: Any, arguments: Namespace) -> Any:
+        """Write a mask a scan, and return the names of their files."""
+        names, X = self._inputs(model, arguments)
+        _check_x(arguments)
+        if not arguments.out:
+            raise ParameterError("Masks are written to files. Name a folder for them: --out FOLDER")
+        files = model.save_masks(X, arguments.out)
+        return [{"sample": name, "file": str(file)} for name, file in zip(names, files, strict=True)]
+
+    def _folder(self, path: Path) -> tuple[Any, Any]:
+        raise ParameterError(f"{path} is a folder. Name a table with a column of scans and one of masks: --x scan --y mask")
+
+    def _table(self, path: Path, x: str | list[str], y: str | list[str]) -> tuple[Any, Any]:
+        if not isinstance(x, str) or not isinstance(y, str):
+            raise ParameterError("--x and --y name one column each: that of the scans, and that of the masks.")
+        return data.table(path, x=x)[0], data.table(path, x=y)[0]
 
 
 class TimeSeries:
@@ -440,6 +487,8 @@ READERS: dict[str, Reader] = {
     "folder": Samples(),
     "texts": Texts(),
     "recordings": Recordings(),
+    "scans": Scans(),
+    "masked-scans": MaskedScans(),
     "series": ForecastSeries(),
     "monitored-series": MonitoredSeries(),
 }

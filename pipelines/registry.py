@@ -12,6 +12,8 @@ TASKS = {
     "anomaly-detection": "timeseries.anomaly:AnomalyDetector",
     "forecasting": "timeseries.forecasting:Forecaster",
     "image-classification": "vision.classification:ImageClassifier",
+    "scan-classification": "medical.classification:ScanClassifier",
+    "scan-segmentation": "medical.segmentation:ScanSegmenter",
     "speech-transcription": "speech.transcription:SpeechTranscriber",
     "text-classification": "nlp.classification:TextClassifier",
 }

@@ -70,6 +70,15 @@ def _spoken_words() -> tuple[list[np.ndarray], list[str]]:
     return [speak(word, voice=voice, rate=rate) for word, voice, rate in said], [word for word, *_ in said]
 
 
+@cache
+def _discs() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Draw bright discs on noise, with masks of them."""
+    rng, places = np.random.default_rng(0), np.indices((20, 24))
+    middles = rng.uniform(6, 14, (24, 2))
+    masks = [(np.hypot(*(places - middle[:, None, None])) < 4).astype(np.uint8) for middle in middles]
+    return [mask + rng.normal(0, 0.2, mask.shape) for mask in masks], masks
+
+
 CASES = {
     "anomaly-detection": Case(
         params={"window": 12, "units": 8, "epochs": 1, "batch_size": 8, "verbose": 0},
@@ -97,6 +106,22 @@ CASES = {
         unreadable="no-such-file.png",
         unknown="digit 9",
         unknown_said="sample 1, 'digit 9', was never seen",
+        grid={"epochs": [1, 2]},
+    ),
+    "scan-classification": Case(
+        params={"epochs": 2, "batch_size": 16, "verbose": 0},
+        data=_digits,
+        unreadable="no-such-file.nii.gz",
+        unknown="digit 9",
+        unknown_said="sample 1, 'digit 9', was never seen",
+        grid={"epochs": [1, 2]},
+    ),
+    "scan-segmentation": Case(
+        params={"epochs": 1, "width": 4, "patch": [16, 16], "batch_size": 8, "verbose": 0},
+        data=_discs,
+        unreadable="no-such-file.nii.gz",
+        unknown=np.full((20, 24), 7),
+        unknown_said="mask of sample 1 holds labels that are none: 7",
         grid={"epochs": [1, 2]},
     ),
     "speech-transcription": Case(

@@ -1,0 +1,318 @@
+"""The table of networks that classify scans, in two and three dimensions: our small one, and MONAI's."""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipelines.engines import load_framework
+
+torch: Any = load_framework("torch", extra="medical")
+nn: Any = torch.nn
+
+__all__ = ["NETWORKS", "Averaged", "ClassWeightedLoss", "Network", "SmallCNN", "bytes_needed", "build", "size_for"]
+
+_WIDTHS = {2: (32, 64, 128, 192, 256), 3: (16, 32, 64, 96, 128)}  # of the small network's blocks
+
+
+class SmallCNN(nn.Module):
+    """Blocks of two convolutions each, halved in size from block to block, and the mean and maximum over what is left.
+
+    Parameters
+    ----------
+    axes, channels, outputs : int
+        2 or 3; channels of the scans; number of scores.
+    size : sequence of int
+        What scans are brought to: three blocks up to 32 voxels a side, one more for each doubling, up to five.
+    dropout : float
+        Before the last layer.
+
+    Examples
+    --------
+    >>> SmallCNN(2, 1, 5, [28, 28])(torch.zeros(4, 1, 28, 28)).shape
+    torch.Size([4, 5])
+    """
+
+    def __init__(self, axes: int, channels: int, outputs: int, size: Sequence[int], *, dropout: float = 0.3) -> None:
+        super().__init__()
+        widths = _WIDTHS[axes][: min(5, max(3, math.ceil(math.log2(max(size))) - 2))]
+        blocks: list[Any] = []
+        for before, width in zip((channels, *widths), widths, strict=False):
+            blocks.append(_Block(axes, before, width, halved=bool(blocks)))
+        self.features = nn.Sequential(*blocks)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(2 * widths[-1], outputs)
+
+    def forward(self, scans: Any) -> Any:
+        """Return scores (n, outputs) of scans (n, channels, …)."""
+        found = self.features(scans).flatten(2)
+        return self.head(self.dropout(torch.cat([found.mean(2), found.amax(2)], dim=1)))
+
+
+class _Block(nn.Module):
+    """Two convolutions, each normalised; before them the maximum of neighbours, along the axes that are long enough."""
+
+    def __init__(self, axes: int, before: int, width: int, *, halved: bool) -> None:
+        super().__init__()
+        self.axes, self.halved = axes, halved
+        convolution = (nn.Conv2d, nn.Conv3d)[axes - 2]
+        normalisation = (nn.BatchNorm2d, nn.BatchNorm3d)[axes - 2]
+        layers: list[Any] = []
+        for channels in (before, width):
+            layers += [convolution(channels, width, 3, padding=1, bias=False), normalisation(width), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, scans: Any) -> Any:
+        if self.halved:
+            steps = [2 if side > 3 else 1 for side in scans.shape[2:]]
+            scans = (nn.functional.max_pool2d, nn.functional.max_pool3d)[self.axes - 2](scans, steps)
+        return self.layers(scans)
+
+
+# ---------------------------------------------------------------- the table
+@dataclass(frozen=True)
+class Network:
+    """One row of the table.
+
+    Parameters
+    ----------
+    make : callable
+        Takes axes, channels, outputs and size, and returns a network from scans to scores.
+    smallest : int
+        The shortest side it takes.
+    longest : (int, int)
+        Side, in two and three dimensions, to which larger scans are brought unless `size` says otherwise.
+    layer : str
+        The last layer that still knows where things are, which Grad-CAM looks at; "" where there is none.
+    """
+
+    make: Callable[[int, int, int, Sequence[int]], Any]
+    smallest: int
+    longest: tuple[int, int]
+    layer: str
+
+
+def _densenet(axes: int, channels: int, outputs: int, size: Sequence[int]) -> Any:
+    return _nets().DenseNet121(spatial_dims=axes, in_channels=channels, out_channels=outputs)
+
+
+def _resnet(name: str) -> Callable[[int, int, int, Sequence[int]], Any]:
+    def make(axes: int, channels: int, outputs: int, size: Sequence[int]) -> Any:
+        return getattr(_nets(), name)(spatial_dims=axes, n_input_channels=channels, num_classes=outputs)
+
+    return make
+
+
+def _efficientnet(axes: int, channels: int, outputs: int, size: Sequence[int]) -> Any:
+    return _nets().EfficientNetBN(
+        "efficientnet-b0", pretrained=False, spatial_dims=axes, in_channels=channels, num_classes=outputs
+    )
+
+
+def _seresnet(axes: int, channels: int, outputs: int, size: Sequence[int]) -> Any:
+    return _nets().SEResNet50(spatial_dims=axes, in_channels=channels, num_classes=outputs)
+
+
+def _vit(axes: int, channels: int, outputs: int, size: Sequence[int]) -> Any:
+    vit: Any = _nets().ViT
+
+    class Scores(vit):
+        """MONAI's returns the hidden states beside the scores; a subclass keeps the weights' names."""
+
+        def forward(self, scans: Any) -> Any:
+            return super().forward(scans)[0]
+
+    return Scores(
+        in_channels=channels,
+        img_size=tuple(size),
+        patch_size=_patch(axes, size),
+        hidden_size=192,
+        mlp_dim=384,
+        num_layers=6,
+        num_heads=3,
+        classification=True,
+        num_classes=outputs,
+        dropout_rate=0.1,
+        spatial_dims=axes,
+        post_activation=None,
+    )
+
+
+def _patch(axes: int, size: Sequence[int]) -> int:
+    """Return the side of a transformer's patches: there are up to about two hundred."""
+    side = 2
+    while math.prod(-(-n // side) for n in size) > 256:
+        side *= 2
+    return side
+
+
+NETWORKS: dict[str, Network] = {
+    "small-cnn": Network(lambda axes, channels, outputs, size: SmallCNN(axes, channels, outputs, size), 4, (128, 64), "features"),
+    "densenet121": Network(_densenet, 32, (224, 96), "class_layers.relu"),
+    **{name: Network(_resnet(name), 32, (224, 96), "layer4") for name in ("resnet10", "resnet18", "resnet50")},
+    "efficientnet-b0": Network(_efficientnet, 32, (224, 96), "_bn1"),
+    "seresnet50": Network(_seresnet, 32, (224, 96), "layer4"),
+    "vit": Network(_vit, 8, (224, 96), ""),
+}
+
+
+def build(name: str, axes: int, channels: int, outputs: int, size: Sequence[int]) -> Any:
+    """Return a network with random weights, from scans (n, channels, …) to scores (n, outputs).
+
+    Parameters
+    ----------
+    name : str
+        One of `NETWORKS`.
+    axes, channels, outputs : int
+        2 or 3; 1 or 3; number of scores.
+    size : sequence of int
+        Voxels of a scan along each axis.
+
+    Examples
+    --------
+    >>> build("vit", 2, 1, 2, [28, 28])(torch.zeros(1, 1, 28, 28)).shape
+    torch.Size([1, 2])
+    """
+    return NETWORKS[name].make(axes, channels, outputs, size)
+
+
+def size_for(name: str, axes: int, wanted: Sequence[int]) -> list[int]:
+    """Return the size nearest to the one wanted that a network takes; never a smaller one.
+
+    Examples
+    --------
+    >>> size_for("densenet121", 2, [28, 40]), size_for("vit", 2, [30, 30]), size_for("small-cnn", 2, [28, 28])
+    ([32, 40], [30, 30], [28, 28])
+    """
+    size = [max(NETWORKS[name].smallest, int(side)) for side in wanted]
+    if name != "vit":
+        return size
+    patch = _patch(axes, size)
+    return [-(-side // patch) * patch for side in size]
+
+
+def bytes_needed(name: str, axes: int, channels: int, outputs: int, size: Sequence[int]) -> tuple[int, int]:
+    """Return what training takes of memory: by the network and its optimizer, and more by each scan of a batch.
+
+    It is counted on a network without values: weights, gradients and two averages; what each layer gives, and its gradient.
+
+    Examples
+    --------
+    >>> fixed, each = bytes_needed("small-cnn", 2, 1, 2, [28, 28])
+    >>> fixed < 10 * 2**20, each < 3 * 2**20
+    (True, True)
+    """
+    with torch.device("meta"):
+        network = build(name, axes, channels, outputs, size).eval()
+        given: list[int] = []
+        leaves = [module for module in network.modules() if not list(module.children())]
+        for module in leaves:
+            module.register_forward_hook(lambda _, __, output: given.append(_numbers(output)))
+        with torch.no_grad():
+            network(torch.zeros(1, channels, *size))
+    weights = sum(tensor.numel() for tensor in network.state_dict().values())
+    return 4 * 5 * weights, 4 * 2 * sum(given)
+
+
+def _numbers(output: Any) -> int:
+    return output.numel() if hasattr(output, "numel") else sum(map(_numbers, output))
+
+
+def _nets() -> Any:
+    return load_framework("monai", extra="medical").networks.nets
+
+
+# ---------------------------------------------------------------- training
+class Averaged(nn.Module):
+    """A network in training beside the running average of its weights, which is what counts in the end [1]_.
+
+    In training mode its outputs are those of the network, for scans changed by `augment`; in evaluation mode those of the
+    average.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        It is trained; its weights are not touched otherwise.
+    augment : callable, optional
+        Changes a batch of scans in training.
+    decay : float
+        How much of the average is kept at each step, once there have been enough of them.
+
+    References
+    ----------
+    .. [1] Izmailov, Podoprikhin, Garipov, Vetrov, Wilson (2018), "Averaging Weights Leads to Wider Optima and Better
+       Generalization", arXiv:1803.05407; with the exponential weights of Polyak averaging, as in Tarvainen and Valpola (2017),
+       arXiv:1703.01780.
+    """
+
+    def __init__(self, network: Any, augment: Callable[[Any], Any] | None = None, decay: float = 0.99) -> None:
+        super().__init__()
+        self.network, self.augment, self.decay = network, augment, decay
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def train(self, mode: bool = True) -> "Averaged":
+        """Switch the network; the average is never in training, but takes over the last step when training ends."""
+        if self.training and not mode:
+            self._follow()
+        super().train(mode)
+        self.average.eval()
+        return self
+
+    def forward(self, scans: Any) -> Any:
+        """Return scores."""
+        if not self.training:
+            return self.average(scans)
+        self._follow()
+        if len(scans) == 1:  # statistics of a batch need two, if only the same one changed in two ways
+            scans = torch.cat([scans, scans])
+            return self.network(self.augment(scans) if self.augment else scans).mean(0, keepdim=True)
+        return self.network(self.augment(scans) if self.augment else scans)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average towards the network as the last step left it."""
+        self.steps += 1
+        share = 1 - min(self.decay, float(self.steps) / (10 + float(self.steps)))
+        for mine, its in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(its, share)
+            else:
+                mine.copy_(its)
+
+
+class ClassWeightedLoss:
+    """Cross-entropy of scores, each sample or present label weighted by its class, the targets softened a little.
+
+    Parameters
+    ----------
+    weights : ndarray, (k,)
+        One a class.
+    multilabel : bool
+        Whether each label is a question of its own.
+    smoothing : float
+        Share of each target that is spread over all classes.
+
+    Examples
+    --------
+    >>> loss = ClassWeightedLoss(np.ones(2), multilabel=False)
+    >>> round(float(loss(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))), 4)
+    0.6931
+    """
+
+    def __init__(self, weights: np.ndarray, *, multilabel: bool, smoothing: float = 0.0) -> None:
+        self.weights = torch.tensor(weights, dtype=torch.float32, device="cpu")
+        self.multilabel, self.smoothing = multilabel, smoothing
+
+    def __call__(self, scores: Any, y: Any) -> Any:
+        """Return the mean over the scans."""
+        weights = self.weights.to(scores.device)
+        if self.multilabel:
+            soft = y * (1 - self.smoothing) + self.smoothing / 2
+            each = nn.functional.binary_cross_entropy_with_logits(scores, soft, reduction="none")
+            return (each * (1 + y * (weights - 1))).mean()
+        each = nn.functional.cross_entropy(scores, y, reduction="none", label_smoothing=self.smoothing)
+        return (each * weights[y]).sum() / weights.mean() / len(y) if len(set(weights.tolist())) > 1 else each.mean()

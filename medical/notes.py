@@ -1,0 +1,5 @@
+"""What every medical pipeline says of itself."""
+
+__all__ = ["RESEARCH"]
+
+RESEARCH = "For research; not a medical device."

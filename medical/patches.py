@@ -1,0 +1,163 @@
+"""Patches to learn from: cut out of whole scans, half of them around a structure, turned, scaled and re-lit on the way."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.data import Batches
+from pipelines.engines import load_framework
+
+torch: Any = load_framework("torch")
+
+__all__ = ["AUGMENT", "Cutter", "training_batches", "validation_batches"]
+
+AUGMENT = ("auto", "none", "flip")
+_AROUND = 0.5  # share of the patches whose middle is a voxel of a structure
+_POINTS = 2000  # voxels of each structure of a scan that patches can lie around
+_TURN = math.radians(20)
+_ZOOM = 0.2
+
+
+class Cutter:
+    """Cuts patches out of scans; the number of a patch decides all that is random about it.
+
+    Parameters
+    ----------
+    scans : sequence of ndarray, (c, *shape)
+        Values as the network sees them.
+    masks : sequence of ndarray, (*shape)
+        Positions of classes.
+    patch : sequence of int
+        Voxels along each axis; what lies outside a scan is 0.
+    spacing : sequence of float
+        Millimetres from voxel to voxel, so that turning bends nothing.
+    augment : str
+        "none"; "auto" turns, scales and changes the light; "flip" also turns round.
+    seed : int
+        Of everything random.
+
+    Examples
+    --------
+    >>> cut = Cutter([np.ones((1, 6, 6), np.float32)], [np.ones((6, 6), np.uint8)], [4, 4], [1, 1], augment="none", seed=0)
+    >>> {name: part.shape for name, part in cut(np.arange(2)).items()}
+    {'image': (2, 1, 4, 4), 'mask': (2, 4, 4)}
+    """
+
+    def __init__(
+        self,
+        scans: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        patch: Sequence[int],
+        spacing: Sequence[float],
+        *,
+        augment: str,
+        seed: int,
+    ) -> None:
+        self.scans, self.masks, self.patch = scans, masks, tuple(patch)
+        self.spacing, self.augment, self.seed = np.asarray(spacing, dtype=float), augment, seed
+        self.points = [_points(mask, np.random.default_rng([seed, i])) for i, mask in enumerate(masks)]
+
+    def __call__(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the patches with these numbers: "image" `(b, c, *patch)` and "mask" `(b, *patch)`."""
+        parts = [self._cut(np.random.default_rng([self.seed, int(number)])) for number in numbers]
+        return {"image": np.stack([image for image, _ in parts]), "mask": np.stack([mask for _, mask in parts])}
+
+    def _cut(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        i = int(rng.integers(len(self.scans)))
+        middle = self._middle(i, rng)
+        matrix = np.eye(len(self.patch)) if self.augment == "none" else self._turned(rng)
+        grid = _grid(middle, matrix, self.patch, self.masks[i].shape)
+        image = _sampled(self.scans[i], grid, "bilinear")
+        mask = _sampled(self.masks[i][None].astype(np.float32), grid, "nearest")[0]
+        if self.augment != "none":
+            image = _relit(image, rng)
+        return image, mask.astype(np.int64)
+
+    def _middle(self, i: int, rng: np.random.Generator) -> np.ndarray:
+        """Choose where the middle of a patch lies: on a voxel of a structure, or anywhere that keeps it inside the scan."""
+        shape, patch = np.array(self.masks[i].shape), np.array(self.patch)
+        low, high = np.minimum(patch / 2, shape / 2), np.maximum(shape - patch / 2, shape / 2)
+        anywhere = rng.uniform(low, high) - 0.5
+        points = self.points[i]
+        if not points or rng.random() >= _AROUND:
+            return anywhere
+        chosen = points[int(rng.integers(len(points)))]
+        jitter = rng.uniform(-0.1, 0.1, len(patch)) * patch
+        return np.clip(chosen[int(rng.integers(len(chosen)))] + jitter, low - 0.5, high - 0.5)
+
+    def _turned(self, rng: np.random.Generator) -> np.ndarray:
+        """Return a small rotation in millimetres with a zoom, as a change of voxels."""
+        axes = len(self.patch)
+        matrix = np.eye(axes) * np.exp(rng.uniform(-_ZOOM, _ZOOM))
+        for a in range(axes):
+            for b in range(a + 1, axes):
+                angle = rng.uniform(-_TURN, _TURN)
+                turn = np.eye(axes)
+                turn[a, a] = turn[b, b] = math.cos(angle)
+                turn[a, b], turn[b, a] = -math.sin(angle), math.sin(angle)
+                matrix = matrix @ turn
+        if self.augment == "flip":
+            matrix = matrix * rng.choice([-1.0, 1.0], axes)
+        return matrix * self.spacing / self.spacing[:, None]
+
+
+def training_batches(cut: Cutter, *, epochs: int, per_epoch: int, batch_size: int, seed: int, workers: int = 2) -> Batches:
+    """Return batches of patches, other ones in every epoch.
+
+    Examples
+    --------
+    >>> cut = Cutter([np.ones((1, 6, 6), np.float32)], [np.ones((6, 6), np.uint8)], [4, 4], [1, 1], augment="none", seed=0)
+    >>> len(training_batches(cut, epochs=3, per_epoch=8, batch_size=4, seed=0))
+    2
+    """
+    return Batches(cut, epochs * per_epoch, batch_size, seed=seed, draw=per_epoch, workers=workers)
+
+
+def validation_batches(scans: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Batches:
+    """Return whole scans with their masks, one a batch, since their shapes differ.
+
+    Examples
+    --------
+    >>> validation_batches([np.ones((1, 6, 6))], [np.ones((6, 6))])[0][0]["image"].shape
+    (1, 1, 6, 6)
+    """
+    return Batches(lambda rows: {"image": scans[rows[0]][None], "mask": masks[rows[0]][None]}, len(scans), 1)
+
+
+def _points(mask: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return some voxels of each structure there is."""
+    found = []
+    for label in np.unique(mask[mask > 0]):
+        places = np.flatnonzero(mask == label)
+        places = rng.choice(places, _POINTS, replace=False) if len(places) > _POINTS else places
+        found.append(np.stack(np.unravel_index(places, mask.shape), axis=1).astype(float))
+    return found
+
+
+def _grid(middle: np.ndarray, matrix: np.ndarray, patch: tuple[int, ...], shape: tuple[int, ...]) -> Any:
+    """Return where in a scan the voxels of a patch lie, as `grid_sample` wants it: from -1 to 1, the last axis first."""
+    span = [torch.arange(side, dtype=torch.float32) - (side - 1) / 2 for side in patch]
+    places = torch.stack(torch.meshgrid(*span, indexing="ij"), dim=-1) @ torch.from_numpy(matrix.T.astype(np.float32))
+    places = places + torch.from_numpy(middle.astype(np.float32))
+    extents = torch.tensor([max(1, extent - 1) for extent in shape], dtype=torch.float32)
+    return (2 * places / extents - 1).flip(-1)[None]
+
+
+def _sampled(array: np.ndarray, grid: Any, mode: str) -> np.ndarray:
+    found = torch.nn.functional.grid_sample(
+        torch.from_numpy(np.ascontiguousarray(array))[None], grid, mode=mode, padding_mode="zeros", align_corners=True
+    )
+    return found[0].numpy()
+
+
+def _relit(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change contrast, brightness and gamma a little, and add some noise."""
+    image = image * np.float32(rng.uniform(0.75, 1.25)) + np.float32(rng.normal(0, 0.1))
+    if rng.random() < 0.3:
+        low, high = image.min(), image.max()
+        image = ((image - low) / (high - low + 1e-6)) ** np.float32(np.exp(rng.uniform(-0.4, 0.4))) * (high - low) + low
+    if rng.random() < 0.3:
+        image = image + rng.normal(0, rng.uniform(0, 0.2), image.shape).astype(np.float32)
+    return image.astype(np.float32)

@@ -1,0 +1,448 @@
+"""`ScanSegmenter`: from scans and masks to masks on the original grid, and a report on them."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pipelines import checks, data
+from pipelines.base import Pipeline
+from pipelines.errors import DataError, ParameterError
+from pipelines.progress import Progress, say
+from pipelines.tasks import SegmenterMixin
+
+from . import intensities, scans, simple_segmenters, volumes
+from .grids import Volume
+from .notes import RESEARCH
+from .segmentation_plan import Facts, patch_for, spacing_for
+from .segmenter_networks import NETWORKS
+
+__all__ = ["ScanSegmenter"]
+
+_AUGMENT = ("auto", "none", "flip")
+_KEPT = 2 * 2**30  # bytes of scans that are kept in memory as they were read
+_PER_EPOCH = 64  # patches an epoch
+_EPOCHS = 60
+
+
+class ScanSegmenter(SegmenterMixin, Pipeline):
+    """Segment medical scans with a U-Net and its relatives, in 2-D or 3-D, trained from scratch on few scans.
+
+    Parameters
+    ----------
+    network : str
+        `"unet"`, `"dynunet"`, `"segresnet"`, `"attention-unet"` or `"swin-unetr"`, all of them MONAI's.
+    classes : dict, optional
+        Names and numbers of the structures, such as `{"liver": 1, "tumour": 2}`; masks with others are refused. By default the
+        numbers in the training masks.
+    spacing : float or list of float, optional
+        Millimetres to which all scans are brought; by default the median of the training scans.
+    patch : list of int, optional
+        Voxels that the network sees at once; by default chosen by size and spacing of the scans.
+    intensity : str
+        `"window"`, `"range"`, `"z-score"` or `"auto"`, see `medical.intensities.learn`.
+    augment : str
+        `"auto"` turns, scales and changes the light a little; `"flip"` also turns scans round, left and right included;
+        `"none"`.
+    width : int
+        Filters of the first level; each level has twice as many as the one before.
+    test_flips : bool
+        Also predict scans turned round along each axis, and take the mean: four or eight times the work.
+    largest_only : bool
+        Keep of each structure the largest connected piece alone.
+    epochs : int, optional
+        Rounds of 64 patches; None takes 60.
+    batch_size : int
+        Patches a step.
+    lr : float
+        Highest learning rate.
+    seed : int
+        Of everything random; the same seed gives the same model on a CPU.
+    device : str
+        `"auto"`, `"cpu"`, `"gpu"` or `"gpu:1"`.
+    verbose : int
+        0 writes nothing.
+
+    Attributes
+    ----------
+    plan_ : dict
+        What was found out about the scans, and decided: kind, channels, spacing, patch, strides, intensity.
+    labels_, classes_ : ndarray
+        The numbers that masks hold, 0 among them, and their names.
+    atlas_ : ndarray, (k, …)
+        Share of the training masks that have each class at each place of a coarse grid: the baseline "mean shape".
+    otsu_ : dict
+        Whether structures are brighter than Otsu's threshold [2]_, and which is the most frequent: the baseline of that name.
+    history_ : list of dict
+        One record an epoch, with the Dice of the validation part.
+
+    Notes
+    -----
+    Samples are whatever `medical.volumes.read` takes: NIfTI, DICOM files and series, pictures, arrays with their spacing. Masks
+    are read likewise, and must lie on the grid of their scan. The plan follows nnU-Net [1]_, for minutes on a processor.
+
+    References
+    ----------
+    .. [1] Isensee, Jaeger, Kohl, Petersen, Maier-Hein (2021), "nnU-Net: a self-configuring method for deep learning-based
+       biomedical image segmentation", Nature Methods 18, doi:10.1038/s41592-020-01008-z.
+    .. [2] Otsu (1979), "A threshold selection method from gray-level histograms", IEEE Transactions on Systems, Man, and
+       Cybernetics 9(1), doi:10.1109/TSMC.1979.4310076.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> masks = [np.pad(np.ones((8, 8), np.uint8), ((at, 16 - at), (8, 8))) for at in (2, 5, 8, 11)]
+    >>> X = [mask + rng.normal(0, 0.1, mask.shape) for mask in masks]
+    >>> model = ScanSegmenter(epochs=1, width=8, verbose=0).fit(X, masks, valid=0.0)
+    >>> model.predict(X)[0].shape
+    (24, 24)
+    """
+
+    task: ClassVar[str] = "scan-segmentation"
+    engine: ClassVar[str] = "torch"
+    reader: ClassVar[str] = "masked-scans"
+
+    plan_: dict[str, Any]
+
+    def __init__(
+        self,
+        *,
+        network: str = "unet",
+        classes: dict[str, int] | None = None,
+        spacing: float | list[float] | None = None,
+        patch: list[int] | None = None,
+        intensity: str = "auto",
+        augment: str = "auto",
+        width: int = 16,
+        test_flips: bool = False,
+        largest_only: bool = False,
+        epochs: int | None = None,
+        batch_size: int = 4,
+        lr: float = 3e-3,
+        seed: int = 0,
+        device: str = "auto",
+        verbose: int = 1,
+    ) -> None:
+        self.network = network
+        self.classes = classes
+        self.spacing = spacing
+        self.patch = patch
+        self.intensity = intensity
+        self.augment = augment
+        self.width = width
+        self.test_flips = test_flips
+        self.largest_only = largest_only
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.seed = seed
+        self.device = device
+        self.verbose = verbose
+
+    def predict_proba(self, X: Any) -> list[np.ndarray]:
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : sequence
+            Scans.
+
+        Returns
+        -------
+        list of ndarray, (…, k)
+            For each scan, on its own grid, one channel a class in the order of `classes_`, last; float32, they sum to one.
+        """
+        self._ready()
+        X = self._inspect(self._samples(X)[0])
+        return [self._on_own_grid(scan, self._scores(scan)) for scan in scans.each(X, self.plan_["kind"])]
+
+    def save_masks(self, X: Any, folder: str | os.PathLike[str]) -> list[Path]:
+        """Predict masks, and write each on the grid of its scan.
+
+        Parameters
+        ----------
+        X : sequence of paths
+            Scans.
+        folder : path
+            Where to; it is made if it is not there. Files are named after the scans, `.nii.gz` for volumes and `.png` for
+            pictures.
+
+        Returns
+        -------
+        list of Path
+            The files, in the order of `X`.
+
+        Raises
+        ------
+        DataError
+            If two scans have one name, or a file cannot be written.
+        """
+        self._ready()
+        X, _ = self._samples(X)
+        files = _files_for(X, Path(folder), ".png" if self.plan_["kind"] == "2d" else ".nii.gz")
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for scan, mask, file in zip(X, self.predict(X), files, strict=True):
+            volumes.write_mask(mask, scan, file)
+        return files
+
+    # ---------------------------------------------------------------- reading
+    def _check(self) -> None:
+        super()._check()
+        checks.choice("network", self.network, NETWORKS)
+        checks.choice("intensity", self.intensity, intensities.SCHEMES)
+        checks.choice("augment", self.augment, _AUGMENT)
+        checks.number("width", self.width, 1, integer=True)
+        checks.choice("test_flips", self.test_flips, (True, False))
+        checks.choice("largest_only", self.largest_only, (True, False))
+
+    def _inspect(self, X: Any, *, train: bool = False) -> Any:
+        """Read every scan once; they are kept as read where there is room."""
+        if train:
+            first = scans.one(X, 0)
+            self.plan_ = {"kind": first.kind, "channels": first.channels}
+        found, size = [], 0
+        for i, scan in enumerate(scans.each(X, self.plan_["kind"])):
+            if scan.channels != self.plan_["channels"]:
+                raise DataError(
+                    f"Sample {i} has {scan.channels} channels, but {self.plan_['channels']} were expected, as the first training "
+                    "scan has. Turn colours to grey with medical.volumes.grey, or leave the sample out."
+                )
+            size += scan.array.nbytes
+            if size <= _KEPT:
+                found.append(scan)
+        return found if len(found) == len(X) else X
+
+    def _read_mask(self, X: Any, y: Any, i: int) -> np.ndarray:
+        scan = scans.one(X, i)
+        mask: Volume = scans.named(y, i, lambda: volumes.read_mask(y[i], scan), "The mask of sample")
+        return mask.array
+
+    def _turned(self, scan: Volume) -> Volume:
+        """Let the axes of a volume whose place in the patient is known point to the right, to the front and to the head."""
+        return volumes.to_orientation(scan) if scan.placed and scan.kind == "3d" else scan
+
+    def _prepared(self, scan: Volume) -> Volume:
+        """Bring a scan to the orientation, spacing and values of the plan."""
+        turned = self._turned(scan)
+        turned = turned.with_array(intensities.apply(self.plan_["intensity"], turned.array))
+        if np.allclose(turned.spacing, self.plan_["spacing"], rtol=0.01):
+            return turned
+        return volumes.resampled(turned, self.plan_["spacing"])
+
+    def _learn(self, X: Any, y: Any) -> None:
+        super()._learn(X, y)
+        facts = Facts()
+        for i, scan in enumerate(scans.each(X, self.plan_["kind"])):
+            turned = self._turned(scan)
+            facts.shapes.append(turned.shape)
+            facts.spacings.append(turned.spacing)
+            facts.modalities.append(scan.modality)
+            facts.values.append(intensities.values(scan.array, y[i], self.seed + i))
+        axes = len(facts.shapes[0])
+        spacing = spacing_for(facts) if self.spacing is None else _per_axis("spacing", self.spacing, axes)
+        patch, strides = patch_for(self.network, facts, spacing)
+        if self.patch is not None:
+            patch = _asked_patch(self.patch, self.network, strides, axes)
+        scheme = intensities.learn(facts.values, facts.modalities, self.intensity)
+        self.plan_ = {**self.plan_, "spacing": spacing, "patch": patch, "strides": strides, "intensity": scheme}
+        shape = " x ".join(map(str, patch))
+        self._note(f"Plan: patches of {shape} voxels of {' x '.join(f'{s:.3g}' for s in spacing)} mm, {scheme['scheme']} values.")
+        self._note(RESEARCH)
+
+    # ---------------------------------------------------------------- training
+    def _build(self) -> Any:
+        from . import segmenter_networks
+
+        plan = self.plan_
+        return segmenter_networks.build(
+            self.network,
+            axes=len(plan["patch"]),
+            channels=plan["channels"],
+            classes=len(self.labels_),
+            strides=plan["strides"],
+            width=self.width,
+        )
+
+    def _train(self, X: Any, y: Any, valid: Any, resume: Path | None) -> list[dict[str, Any]]:
+        from . import patches
+        from .segmenter_training import Trainee
+
+        scanned = self._training_arrays(X, y)
+        self.atlas_ = simple_segmenters.atlas(scanned[1], len(self.labels_))
+        self.otsu_ = simple_segmenters.brightness(*scanned)
+        judged = None if valid is None else patches.validation_batches(*self._training_arrays(*valid))
+        epochs = self.epochs or _EPOCHS
+        cutter = patches.Cutter(*scanned, self.plan_["patch"], self.plan_["spacing"], augment=self.augment, seed=self.seed)
+        batches = patches.training_batches(
+            cutter, epochs=epochs, per_epoch=_PER_EPOCH, batch_size=self.batch_size, seed=self.seed
+        )
+        trainee = Trainee(self.model_, self.plan_["patch"], len(self.labels_))
+        say(f"training {self.network} on {len(X)} scans, {self._told_plan()}, {self.device_.name}", self.verbose)
+        with Progress(epochs, len(batches), verbose=self.verbose) as progress:
+            return self._engine.train(
+                trainee,
+                batches,
+                valid=judged,
+                judge=self._judge,
+                loss=trainee.loss,
+                epochs=epochs,
+                lr=self.lr,
+                device=self.device_,
+                on_epoch=progress.epoch,
+                on_step=progress.step if progress.live else None,
+                weight_decay=0.01,
+                seed=self.seed,
+                resume=None if resume is None else resume / "training.npz",
+                fingerprint="" if resume is None else self._fingerprint(X, y),
+            )
+
+    def _training_arrays(self, X: Any, y: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return scans `(c, *shape)` and masks `(*shape)` as the plan has them."""
+        arrays, masks = [], []
+        for i, scan in enumerate(scans.each(X, self.plan_["kind"])):
+            prepared = self._prepared(scan)
+            arrays.append(_channels_first(prepared))
+            masks.append(volumes.on_grid(scan.with_array(y[i]), prepared, order=0).array)
+        return arrays, masks
+
+    def _fingerprint(self, X: Any, y: Any) -> str:
+        digest = self._digest([self.plan_, self.labels_.tolist()])
+        digest.update(b"".join(data.fingerprints(X)) + b"".join(data.fingerprints(list(y))))
+        return str(digest.hexdigest())
+
+    def _told_plan(self) -> str:
+        return f"patches of {' x '.join(map(str, self.plan_['patch']))}"
+
+    # ---------------------------------------------------------------- predicting
+    def _infer(self, X: Any) -> Any:
+        return [self._codes(scan) for scan in scans.each(X, self.plan_["kind"])]
+
+    def _codes(self, scan: Volume) -> np.ndarray:
+        """Return the positions of the classes of a scan's voxels, class by class, as memory would not hold all maps at once."""
+        scores = self._scores(scan)
+        best, codes = None, np.zeros(scan.shape, np.uint8 if len(self.labels_) <= 256 else np.int32)
+        for k in range(len(self.labels_)):
+            chance = volumes.on_grid(scores.with_array(scores.array[..., k]), scan).array
+            if best is None:
+                best = chance.copy()
+                continue
+            codes[chance > best] = k
+            np.maximum(best, chance, out=best)
+        return _largest(codes, len(self.labels_)) if self.largest_only else codes
+
+    def _on_own_grid(self, scan: Volume, scores: Volume) -> np.ndarray:
+        found = volumes.on_grid(scores, scan).array.astype(np.float32)
+        total = found.sum(axis=-1, keepdims=True)
+        outside = total[..., 0] <= 0  # beyond the resampled scan, by less than a voxel
+        found[outside, 0], total[outside] = 1, 1
+        return found / total
+
+    def _scores(self, scan: Volume) -> Volume:
+        """Return probabilities on the grid of the plan, one channel a class."""
+        from pipelines.engines import load_framework
+
+        from .sliding_window import windowed_scores
+
+        torch = load_framework("torch")
+        prepared = self._prepared(scan)
+        patch = self.plan_["patch"]
+        found = np.empty((*prepared.shape, len(self.labels_)), np.float32)
+        flips = range(len(patch)) if self.test_flips else ()
+        with self.device_.scope(), torch.inference_mode():
+            network = self.model_.to(self.device_.name).eval()
+            image = torch.from_numpy(_channels_first(prepared)).to(self.device_.name)
+            for start, part in windowed_scores(network, image, patch, batch_size=self.batch_size, flips=flips):
+                found[start : start + part.shape[1]] = part.softmax(dim=0).movedim(0, -1).cpu().numpy()
+        return prepared.with_array(found)
+
+    # ---------------------------------------------------------------- report
+    def _spacings(self, X: Any) -> list[tuple[float, ...]]:
+        return [scan.spacing for scan in scans.each(X, self.plan_["kind"])]
+
+    def _baseline_masks(self, X: Any) -> dict[str, Sequence[np.ndarray]]:
+        def mean_shape(i: int) -> np.ndarray:
+            scan = scans.one(X, i)
+            turned = self._turned(scan)
+            codes = simple_segmenters.from_atlas(self.atlas_, turned.shape)
+            return volumes.on_grid(turned.with_array(codes), scan, order=0).array
+
+        def otsu(i: int) -> np.ndarray:
+            return simple_segmenters.from_brightness(volumes.grey(scans.one(X, i)).array, self.otsu_)
+
+        return {
+            "mean shape": simple_segmenters.Each(mean_shape, len(X)),
+            "Otsu's threshold": simple_segmenters.Each(otsu, len(X)),
+        }
+
+    def _picture(self, X: Any, truth: np.ndarray, said: np.ndarray, i: int) -> bytes | None:
+        """Draw the slice with the most mistakes."""
+        from pipelines.report_pictures import overlay
+
+        scan = scans.one(X, i)
+        image, spacing = scan.array, scan.spacing
+        if scan.kind == "3d":
+            axis = int(np.argmax(spacing))
+            others = tuple(a for a in range(3) if a != axis)
+            at = int(np.argmax((truth != said).sum(axis=others)))
+            image, truth, said = (np.take(array, at, axis=axis) for array in (image, truth, said))
+            spacing = tuple(spacing[a] for a in others)
+        return overlay(image, truth, said, names=self.classes_.tolist(), spacing=spacing)
+
+
+def _files_for(X: Sequence[Any], folder: Path, ending: str) -> list[Path]:
+    """Return a file a scan, named after it."""
+    made: dict[Path, Any] = {}
+    for i, source in enumerate(X):
+        if not isinstance(source, (str, os.PathLike)):
+            raise DataError(f"Sample {i} has no name to call its mask by: it is no path. Use predict, and volumes.write_mask.")
+        file = folder / (Path(source).name.split(".")[0] + ending)
+        if file in made:
+            raise DataError(f"{made[file]} and {source} would both become {file}. Give them to two calls with a folder each.")
+        made[file] = source
+    return list(made)
+
+
+def _channels_first(scan: Volume) -> np.ndarray:
+    array = scan.array[None] if scan.array.ndim == scan.axes else np.moveaxis(scan.array, -1, 0)
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _largest(codes: np.ndarray, k: int) -> np.ndarray:
+    """Keep of each structure its largest connected piece."""
+    from scipy import ndimage
+
+    kept = np.zeros_like(codes)
+    for label in range(1, k):
+        pieces, count = ndimage.label(codes == label)
+        if count:
+            kept[pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])] = label
+    return kept
+
+
+def _per_axis(name: str, value: Any, axes: int) -> list[float]:
+    steps = list(value) if isinstance(value, (list, tuple)) else [value] * axes
+    if len(steps) != axes:
+        raise ParameterError(f"{name} must be one number, or {axes}, one an axis, but received {value!r}.")
+    for step in steps:
+        checks.number(name, step, 1e-6)
+    return [float(step) for step in steps]
+
+
+def _asked_patch(patch: Sequence[int], network: str, strides: Sequence[Sequence[int]], axes: int) -> list[int]:
+    from . import segmenter_networks
+
+    if len(patch) != axes:
+        raise ParameterError(f"patch must have {axes} numbers, one an axis, but received {patch!r}.")
+    for side, whole in zip(patch, segmenter_networks.multiple(network, strides), strict=True):
+        checks.number("patch", side, 1, integer=True)
+        if side % whole:
+            raise ParameterError(
+                f"patch={list(patch)!r} does not fit {network!r} here: {side} is no multiple of {whole}. Take "
+                f"{whole * math.ceil(side / whole)}."
+            )
+    if network == "swin-unetr" and max(patch) == 32:
+        raise ParameterError(f"patch={list(patch)!r} is too small for 'swin-unetr', which needs 64 along one axis at least.")
+    return list(patch)
