@@ -44,6 +44,7 @@ bench: install
 	$(BIN)/python -m benchmarks.anomalies
 	$(BIN)/python -m benchmarks.nlp
 	$(BIN)/python -m benchmarks.speech
+	$(BIN)/python -m benchmarks.medical
 
 clean:
 	rm -rf .venv demo

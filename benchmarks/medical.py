@@ -1,0 +1,41 @@
+"""Medical scans: how good masks are, beside simple baselines.
+
+Run `python -m benchmarks.medical [name …]`; the names are the functions in `BENCHMARKS`. Reads `../shared/data/medical`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from medical import ScanSegmenter
+
+from .common import SHARED, run
+
+DATA = SHARED / "medical"
+
+
+def hippocampus() -> dict[str, Any]:
+    """22 MRI volumes to learn two structures from, 8 to judge, with defaults."""
+    folder = DATA / "hippocampus_mri"
+    table = pd.read_csv(folder / "cases.csv")
+    parts = {
+        name: [[str(folder / file) for file in part[column]] for column in ("image", "label")]
+        for name, part in table.groupby("split")
+    }
+    model = ScanSegmenter(classes={"anterior": 1, "posterior": 2}, verbose=0).fit(*parts["train"])
+    report = model.evaluate(*parts["test"])
+    structures, baselines = report.tables["structures"], report.tables["baselines"]
+    return {
+        "dice": round(report.metrics["dice"], 4),
+        "by_structure": {name: round(row.dice, 4) for name, row in zip(structures.index, structures.itertuples(), strict=True)},
+        "hd95_mm": round(report.metrics["hd95"], 2),
+        "baselines": {name: round(value, 4) for name, value in baselines["dice"].iloc[1:].items()},
+        "fit_s": round(model.fit_seconds_),
+    }
+
+
+BENCHMARKS: dict[str, Callable[[], Any]] = {"hippocampus": hippocampus}
+
+if __name__ == "__main__":
+    run(BENCHMARKS)
