@@ -29,20 +29,13 @@ class Augmentation:
 
     shift, turn, zoom, stretch = 0.08, 12.0, 0.12, 0.05  # shares of a side, degrees, shares
     gain, offset, gamma, noise = 0.2, 0.2, 0.3, 0.1  # offset and noise in deviations
-    untouched = 0.3  # share of the scans that are not moved, and of those that are not shown otherwise
 
     def __init__(self, *, flip: bool = False, strength: float = 1.0) -> None:
         self.flip, self.strength = flip, strength
 
     def __call__(self, scans: Any) -> Any:
         """Return changed scans (n, channels, …)."""
-        moved = self._some(scans, self._moved(scans))
-        return self._some(moved, self._shown_otherwise(moved))
-
-    def _some(self, before: Any, after: Any) -> Any:
-        """Leave some scans as they were: interpolation blurs, and scans to predict are not blurred."""
-        kept = torch.rand(len(before), device=before.device) < self.untouched
-        return torch.where(kept.view(-1, *[1] * (before.ndim - 1)), before, after)
+        return self._shown_otherwise(self._moved(scans))
 
     def _moved(self, scans: Any) -> Any:
         n, axes = len(scans), scans.ndim - 2
@@ -58,7 +51,8 @@ class Augmentation:
         grid = torch.nn.functional.affine_grid(
             torch.cat([matrix, (2 * self.shift * steps)[:, :, None]], dim=2), list(scans.shape), align_corners=False
         )
-        return torch.nn.functional.grid_sample(scans, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        mode = "bicubic" if axes == 2 else "bilinear"  # which blurs, as scans to predict are not; volumes have nothing else
+        return torch.nn.functional.grid_sample(scans, grid, mode=mode, padding_mode="border", align_corners=False)
 
     def _turns(self, n: int, axes: int, device: Any) -> Any:
         """Return a rotation for each scan: in the plane, or about each of the three axes."""

@@ -15,7 +15,7 @@ nn: Any = torch.nn
 
 __all__ = ["NETWORKS", "Averaged", "ClassWeightedLoss", "Network", "SmallCNN", "bytes_needed", "build", "size_for"]
 
-_WIDTHS = {2: (32, 64, 128, 192, 256), 3: (16, 32, 64, 96, 128)}  # of the small network's blocks
+_WIDTHS = {2: (24, 48, 96, 144, 192), 3: (16, 32, 64, 96, 128)}  # of the small network's blocks
 
 
 class SmallCNN(nn.Module):

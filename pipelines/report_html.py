@@ -18,12 +18,14 @@ __all__ = ["fragment", "page", "whole_page"]
 _MOST_COLUMNS = 30  # a wider table is only drawn; its numbers are in the JSON
 _MOST_LETTERS = 400  # of a text; the rest is in the JSON
 _LONG = 60  # letters from which a cell is a text
+_SMALL, _LARGE = 64, 300  # pixels across up to which a picture shows its pixels, and from which it needs room
 
 _SIZES = {
     "bias",
     "delay",
     "false_alarms_per_1000",
     "false_alarms_per_day",
+    "hd95",
     "log_loss",
     "mae",
     "mape",
@@ -32,6 +34,7 @@ _SIZES = {
     "quantile_loss",
     "rmse",
     "smape",
+    "volume_error",
 }
 
 _PAGE = """<!doctype html>
@@ -124,7 +127,7 @@ def fragment(report: "Report") -> str:
         parts.append(_section("curves", f'<div class="dp-grid">{"".join(drawings.values())}</div>'))
     if report.examples:
         shown = "".join(_example(example) for example in report.examples)
-        wide = " dp-texts" if any(example.text or example.aligned for example in report.examples) else ""
+        wide = " dp-texts" if any(map(_needs_room, report.examples)) else ""
         key = f'<p class="dp-key">{_KEY}</p>' if any(example.aligned for example in report.examples) else ""
         parts.append(_section("examples", f'{key}<div class="dp-examples{wide}">{shown}</div>'))
     tables = {name: frame for name, frame in report.tables.items() if name != "headline" and len(frame)}
@@ -207,7 +210,7 @@ def _example(example: "Example") -> str:
     parts = []
     if example.image is not None:
         source = f"data:image/png;base64,{base64.b64encode(example.image).decode('ascii')}"
-        small = int.from_bytes(example.image[16:20], "big") < 64  # the width in a PNG's header
+        small = _pixels_across(example.image) < _SMALL
         parts.append(f'<img src="{source}" alt="{escape(example.caption)}"{" class=dp-pixels" if small else ""}>')
     if example.text is not None:
         parts.append(f'<blockquote dir="auto">{escape(shortened(example.text, _MOST_LETTERS))}</blockquote>')
@@ -215,6 +218,14 @@ def _example(example: "Example") -> str:
         words = " ".join(_word(truth, said) for truth, said in example.aligned)
         parts.append(f'<blockquote class="dp-aligned" dir="auto">{words}</blockquote>')
     return f"<figure>{''.join(parts)}<figcaption>{escape(example.caption)}</figcaption></figure>"
+
+
+def _needs_room(example: "Example") -> bool:
+    return bool(example.text or example.aligned) or (example.image is not None and _pixels_across(example.image) >= _LARGE)
+
+
+def _pixels_across(png: bytes) -> int:
+    return int.from_bytes(png[16:20], "big")  # the width in its header
 
 
 def _word(truth: str, said: str) -> str:

@@ -1,6 +1,7 @@
 """Pictures for reports: masks over an image, and heat maps beside it."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,13 @@ from pipelines.errors import DataError
 __all__ = ["heat", "overlay"]
 
 _INCHES = 3.2  # the longer side of each of two pictures
-_DPI = 96
+_DPI = 110
+_SIZES = (1.0, 0.8, 0.65, 0.5, 0.35)  # the first with which the file is small; only noise needs the last ones
+_MOST_BYTES = 100_000
+_LEVELS = 31  # steps from black to white
+_INK = "#2f3640"
 _COLOURS = ("#e8743b", "#2f7ed8", "#3aa657", "#a05ad0", "#d9304c", "#17a2b8", "#b8860b", "#e377c2", "#7f7f7f", "#bcbd22")
+_MOST_NAMES = 12  # in a legend
 
 
 def overlay(
@@ -25,7 +31,7 @@ def overlay(
     image : ndarray, (rows, columns) or (rows, columns, 3)
         Grey values of any range, or colours.
     truth, predicted : ndarray of int, (rows, columns)
-        Positions in `names`; 0 is left as it is.
+        Positions in `names`; where it is 0, the image is left as it is.
     names : sequence
         What the classes are called, for the legend.
     spacing : (float, float), optional
@@ -34,35 +40,28 @@ def overlay(
     Returns
     -------
     bytes
-        A PNG file.
+        A PNG file of less than 100 kB, the same each time.
 
     Raises
     ------
     DataError
-        If image and masks differ in size.
+        If image and masks differ in size, or a mask holds what has no name.
 
     Examples
     --------
     >>> overlay(np.eye(8), np.eye(8, dtype=int), np.zeros((8, 8), int), names=["background", "bone"])[:4]
-    b'\\x89PNG'
+    b'\x89PNG'
     """
+    _check_image(image)
     if not image.shape[:2] == truth.shape == predicted.shape:
         raise DataError(f"An image of {image.shape[:2]} cannot be drawn with masks of {truth.shape} and {predicted.shape}.")
-    figure, axes = _panels(image, spacing, ("truth", "prediction"))
     present = sorted({int(v) for mask in (truth, predicted) for v in np.unique(mask)} - {0})
+    if present and not 0 < present[0] <= present[-1] < len(names):
+        raise DataError(f"The masks hold {present}, but there are names for 0 to {len(names) - 1} only.")
+    figure, axes = _panels(image, spacing, ("truth", "prediction"))
     for panel, mask in zip(axes, (truth, predicted), strict=True):
-        for v in present:
-            colour = _COLOURS[(v - 1) % len(_COLOURS)]
-            layer = np.zeros((*mask.shape, 4), np.float32)
-            layer[mask == v] = _rgba(colour, 0.3)
-            panel.imshow(layer, interpolation="nearest", aspect=panel.get_aspect())
-            if (mask == v).any() and not (mask == v).all() and min(mask.shape) > 1:
-                panel.contour(mask == v, levels=[0.5], colors=[colour], linewidths=1.2)
-    from matplotlib.patches import Patch
-
-    handles = [Patch(color=_COLOURS[(v - 1) % len(_COLOURS)], label=str(names[v])) for v in present]
-    if handles:
-        figure.legend(handles=handles, loc="lower center", ncols=min(4, len(handles)), frameon=False, fontsize=8)
+        _colour(panel, mask, present)
+    _legend(figure, present, names)
     return _png(figure)
 
 
@@ -81,7 +80,7 @@ def heat(image: np.ndarray, heat: np.ndarray, *, spacing: Sequence[float] | None
     Returns
     -------
     bytes
-        A PNG file.
+        A PNG file of less than 100 kB, the same each time.
 
     Raises
     ------
@@ -91,16 +90,23 @@ def heat(image: np.ndarray, heat: np.ndarray, *, spacing: Sequence[float] | None
     Examples
     --------
     >>> heat(np.eye(8), np.arange(64.0).reshape(8, 8))[:4]
-    b'\\x89PNG'
+    b'\x89PNG'
     """
+    _check_image(image)
     if image.shape[:2] != heat.shape:
         raise DataError(f"An image of {image.shape[:2]} cannot be drawn with a heat map of {heat.shape}.")
-    figure, axes = _panels(image, spacing, ("image", "what the model looked at"))
+    figure, axes = _panels(image, spacing, ("image", "heat map"))
     low, high = float(np.nanmin(heat)), float(np.nanmax(heat))
-    strength = (heat - low) / (high - low) if high > low else np.zeros_like(heat, dtype=float)
-    shown = axes[1].imshow(heat, cmap="inferno", alpha=0.65 * strength, aspect=axes[1].get_aspect())
-    figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.02).ax.tick_params(labelsize=7)
+    strength = (heat - low) / (high - low) if high > low else np.zeros(heat.shape)
+    shown = axes[1].imshow(heat, cmap="inferno", alpha=0.65 * np.nan_to_num(strength), aspect=axes[1].get_aspect())
+    bar = figure.colorbar(shown, ax=axes[1], shrink=0.7, pad=0.03)
+    bar.ax.tick_params(labelsize=7, colors=_INK)
     return _png(figure)
+
+
+def _check_image(image: np.ndarray) -> None:
+    if image.ndim != 2 and not (image.ndim == 3 and image.shape[2] == 3):
+        raise DataError(f"An image is drawn from (rows, columns) or (rows, columns, 3), but this one has shape {image.shape}.")
 
 
 def _panels(image: np.ndarray, spacing: Sequence[float] | None, titles: Sequence[str]) -> tuple[Any, Any]:
@@ -112,27 +118,73 @@ def _panels(image: np.ndarray, spacing: Sequence[float] | None, titles: Sequence
     figure = Figure(figsize=(max(2 * width * scale, 3.0) + 0.6, max(height * scale, 1.2) + 0.7), layout="constrained")
     axes = figure.subplots(1, len(titles))
     for panel, heading in zip(axes, titles, strict=True):
-        panel.imshow(_shown(image), cmap="gray", aspect=rows / columns, interpolation="nearest")
-        panel.set_title(heading, fontsize=9)
+        panel.imshow(_shown(image), cmap="gray", vmin=0, vmax=1, aspect=rows / columns)
+        panel.set_title(heading, fontsize=9, color=_INK)
         panel.set_axis_off()
     return figure, axes
 
 
 def _shown(image: np.ndarray) -> np.ndarray:
-    """Return colours as bytes, and grey values within their 1st and 99th percentiles."""
+    """Return colours as bytes, and other values within their 1st and 99th percentiles."""
     if image.ndim == 3 and image.dtype == np.uint8:
         return image
-    low, high = np.percentile(image, [1, 99])
-    return np.clip((image.astype(float) - low) / ((high - low) or 1.0), 0, 1)
+    values = image.astype(float)
+    known = values[np.isfinite(values)]
+    low, high = np.percentile(known, [1, 99]) if len(known) else (0.0, 1.0)
+    scaled = np.clip((values - low) / ((high - low) or 1.0), 0, 1)
+    return np.nan_to_num(scaled)
 
 
-def _rgba(colour: str, alpha: float) -> tuple[float, float, float, float]:
+def _colour(panel: Any, mask: np.ndarray, present: Sequence[int]) -> None:
+    """Tint what belongs to each class, and draw a line around it."""
     from matplotlib.colors import to_rgba
 
-    return to_rgba(colour, alpha)
+    tint = np.zeros((*mask.shape, 4))
+    for v in present:
+        tint[mask == v] = to_rgba(_colour_of(v), 0.3)
+    panel.imshow(tint, interpolation="nearest", aspect=panel.get_aspect())
+    for v in present:
+        inside = mask == v
+        if inside.any() and not inside.all() and min(mask.shape) > 1:
+            panel.contour(inside, levels=[0.5], colors=[_colour_of(v)], linewidths=1.2)
+
+
+def _legend(figure: Any, present: Sequence[int], names: Sequence[Any]) -> None:
+    from matplotlib.patches import Patch
+
+    named = present[:_MOST_NAMES]
+    if not named:
+        return
+    handles = [Patch(color=_colour_of(v), label="x") for v in named]
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=8)
+    # Names are set afterwards: matplotlib drops labels that begin with "_" and reads "$" as mathematics.
+    for text, v in zip(legend.get_texts(), named, strict=True):
+        text.set(parse_math=False, text=str(names[v]), color=_INK)
+
+
+def _colour_of(v: int) -> str:
+    return _COLOURS[(v - 1) % len(_COLOURS)]
 
 
 def _png(figure: Any) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
-    return stream.getvalue()
+    """Return the drawing as a file, of fewer shades than it has, and smaller where the file would be large."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image  # comes with matplotlib
+
+    canvas, found = FigureCanvasAgg(figure), b""
+    whole = figure.get_size_inches()
+    figure.set_dpi(_DPI)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that matplotlib's font lacks is drawn as boxes
+        for size in _SIZES:
+            figure.set_size_inches(whole * size)
+            canvas.draw()
+            drawn = np.asarray(canvas.buffer_rgba())[..., :3]
+            # Shades alike for every picture, and no palette of the frequent ones, in which a small structure would turn grey.
+            fewer = np.round(np.round(drawn / 255 * _LEVELS) * (255 / _LEVELS)).astype(np.uint8)
+            stream = io.BytesIO()
+            Image.fromarray(fewer).save(stream, format="png", optimize=True)
+            found = stream.getvalue()
+            if len(found) < _MOST_BYTES:
+                break
+    return found

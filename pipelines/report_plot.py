@@ -23,6 +23,7 @@ _COLOURS = ["#2f7ed8", "#e8743b", "#19a979", "#b65fcf", "#d9304c", "#13a4b4", "#
 _GOOD, _BAD = _COLOURS[2], _COLOURS[4]
 _MOST_LINES = 10
 _MOST_INSIDE = 5  # names of lines that a drawing has room for
+_FEW_POINTS = 20  # of a line that are marked one by one
 _WORST = 5  # lines shown beside the average where there are more than that
 _AVERAGE = "macro average"
 _NAME = 22
@@ -235,6 +236,13 @@ def _shade(axes: "Axes", frame: pd.DataFrame) -> dict[str, str]:
     return dict(sorted(kinds.items()))
 
 
+def _dice_by_case(axes: "Axes", frame: pd.DataFrame) -> None:
+    """One line a structure, from its worst case to its best."""
+    marker = "o" if frame.groupby("class").size().max() <= _FEW_POINTS else None
+    _draw_lines(axes, frame, "share", "dice", marker=marker)
+    axes.set(xlabel="share of cases with this Dice or less", ylabel="Dice", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+
+
 def _coverage(axes: "Axes", frame: pd.DataFrame) -> None:
     axes.plot([0, 1], [0, 1], color=_INK, alpha=0.4, linestyle=":", linewidth=1)
     axes.plot(frame["nominal"], frame["coverage"], color=_COLOURS[0], linewidth=1.3, marker="o", markersize=5)
@@ -260,13 +268,13 @@ def _lines(axes: "Axes", frame: pd.DataFrame) -> None:
         axes.set(xlabel=str(x), ylabel=str(y))
 
 
-def _draw_lines(axes: "Axes", frame: pd.DataFrame, x: str, y: str, drawstyle: str = "default") -> None:
+def _draw_lines(axes: "Axes", frame: pd.DataFrame, x: str, y: str, drawstyle: str = "default", marker: str | None = None) -> None:
     groups = dict(list(frame.groupby("class", sort=False))) if "class" in frame else {"": frame}
     names = _chosen(groups, x, y)
     for i, name in enumerate(names):
         average = name == _AVERAGE
         style: dict[str, Any] = {"color": _INK, "linewidth": 2.2} if average else {"linewidth": 1.3, "alpha": 0.9}
-        style = {"color": _COLOURS[i % len(_COLOURS)], "drawstyle": drawstyle} | style
+        style = {"color": _COLOURS[i % len(_COLOURS)], "drawstyle": drawstyle, "marker": marker, "markersize": 4} | style
         axes.plot(groups[name][x], groups[name][y], **style)
     if len(names) > 1:
         _legend(axes, names, place="below" if len(names) > _MOST_INSIDE else "best")
@@ -337,6 +345,7 @@ _CURVES: dict[str, Draw] = {
     "clips_by_wer": _bars,
     "wer_by_length": _bars,
     "wer_by_group": _bars,
+    "dice_by_case": _dice_by_case,
 }
 _MULTIPLES = ("forecast", "series")
 _TABLES: dict[str, Draw] = {"confusion": _confusion}

@@ -37,7 +37,7 @@ def test_the_small_network_takes_any_size(size):
 
 def test_memory_is_estimated_by_what_layers_give():
     _, each = bytes_needed("small-cnn", 2, 1, 2, [28, 28])
-    maps = 32 * 28 * 28 * 6 + 64 * 14 * 14 * 6 + 128 * 7 * 7 * 6  # convolution, normalisation and rectifier, twice a block
+    maps = 24 * 28 * 28 * 6 + 48 * 14 * 14 * 6 + 96 * 7 * 7 * 6  # convolution, normalisation and rectifier, twice a block
     assert each == pytest.approx(8 * maps, rel=0.01)
 
 
