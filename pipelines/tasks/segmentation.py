@@ -236,7 +236,7 @@ class SegmenterMixin:
             spacing=self._spacings(X),
             groups=groups,
             clusters=clusters,
-            baselines={"background": _Empty(y), **self._baseline_masks(X)},
+            baselines={"background": 0, **self._baseline_masks(X)},
             seed=self.seed,  # type: ignore[attr-defined]
             context=context,
         )
@@ -288,19 +288,6 @@ def mean_dice(counts: np.ndarray) -> float:
     known = np.isfinite(dice)
     sums, cases = np.where(known, dice, 0).sum(axis=0), known.sum(axis=0)
     return float((sums[cases > 0] / cases[cases > 0]).mean()) if known.any() else 0.0
-
-
-class _Empty(Sequence[np.ndarray]):
-    """For each mask one of the same shape that marks nothing."""
-
-    def __init__(self, masks: Masks) -> None:
-        self.masks = masks
-
-    def __len__(self) -> int:
-        return len(self.masks)
-
-    def __getitem__(self, i: Any) -> Any:
-        return np.zeros_like(self.masks[i])
 
 
 def _checked_classes(classes: Any) -> dict[str, int]:
