@@ -1,15 +1,20 @@
-"""Pipelines for medical scans. Importing this package loads no framework; names are resolved on first use."""
+"""Pipelines for medical scans and records. Importing this package loads no framework; names are resolved on first use."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .classification import ScanClassifier
+    from .records import RecordClassifier
     from .segmentation import ScanSegmenter
 
-__all__ = ["ScanClassifier", "ScanSegmenter"]
+__all__ = ["RecordClassifier", "ScanClassifier", "ScanSegmenter"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "RecordClassifier":
+        from .records import RecordClassifier
+
+        return RecordClassifier
     if name == "ScanClassifier":
         from .classification import ScanClassifier
 

@@ -17,10 +17,11 @@ from .errors import DataError, ParameterError
 __all__ = [
     "READERS",
     "ForecastSeries",
-    "MaskedScans",
     "MonitoredSeries",
+    "MaskedScans",
     "Parts",
     "Recordings",
+    "Records",
     "Samples",
     "Scans",
     "Texts",
@@ -228,6 +229,32 @@ class MaskedScans(Scans):
         return data.table(path, x=x)[0], data.table(path, x=y)[0]
 
 
+class Records(Scans):
+    """Records with labels, the rows of a table; the groups are patients."""
+
+    about: ClassVar[str] = "a table of records"
+    options: ClassVar[dict[str, str]] = {
+        **Samples.options,
+        "x": "the columns of the records, separated by commas; all others by default",
+    }
+
+    def _inputs(self, model: Any, arguments: Namespace) -> tuple[list[Any], Any]:
+        """Return the numbers of the rows, and the rows."""
+        found = _named(arguments)
+        if len(found) != 1:
+            raise ParameterError(f"Name one table with the records to predict, not {len(found)} files.")
+        X, _ = data.records(found[0], x=_several(arguments.x))
+        return list(range(len(X))), X
+
+    def _read(self, arguments: Namespace) -> tuple[Any, Any, Any]:
+        if not arguments.y:
+            raise ParameterError(f"{arguments.data} is read as a table of records, which needs --y COLUMN.")
+        X, y = data.records(arguments.data, y=_columns(arguments.y), x=_several(arguments.x))
+        if not arguments.group:
+            return X, y, None
+        return X.drop(columns=arguments.group, errors="ignore"), y, data.table(arguments.data, x=arguments.group)[0]
+
+
 class TimeSeries:
     """Time series in a table: one row a time, one column a variable."""
 
@@ -368,6 +395,11 @@ def _columns(text: str) -> str | list[str]:
     return names[0] if len(names) == 1 else names
 
 
+def _several(text: str | None) -> list[str] | None:
+    """Return the columns that were named, if there are any."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
 def _check_x(arguments: Namespace) -> None:
     if arguments.x and not any(map(data.is_table, _named(arguments))):
         raise ParameterError(f"--x {arguments.x} names a column, but no table was named. Name one with --data.")
@@ -487,6 +519,7 @@ READERS: dict[str, Reader] = {
     "folder": Samples(),
     "texts": Texts(),
     "recordings": Recordings(),
+    "records": Records(),
     "scans": Scans(),
     "masked-scans": MaskedScans(),
     "series": ForecastSeries(),

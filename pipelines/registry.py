@@ -14,6 +14,7 @@ TASKS = {
     "image-classification": "vision.classification:ImageClassifier",
     "scan-classification": "medical.classification:ScanClassifier",
     "scan-segmentation": "medical.segmentation:ScanSegmenter",
+    "record-classification": "medical.records:RecordClassifier",
     "speech-transcription": "speech.transcription:SpeechTranscriber",
     "text-classification": "nlp.classification:TextClassifier",
 }

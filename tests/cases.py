@@ -71,6 +71,20 @@ def _spoken_words() -> tuple[list[np.ndarray], list[str]]:
 
 
 @cache
+def _tumours() -> tuple[list[dict[str, Any]], list[str]]:
+    """Take measures of tumours, one of them in words, with gaps."""
+    from sklearn.datasets import load_breast_cancer
+
+    bunch = load_breast_cancer(as_frame=True)
+    frame = bunch.data.iloc[:90, :4]
+    sizes = pd.cut(frame["mean area"], [0, 500, 900, 9000], labels=["small", "middle", "large"]).astype(object)
+    frame = frame.assign(
+        **{"mean area": sizes.where(frame.index % 7 > 0), "mean texture": frame["mean texture"].where(frame.index % 5 > 0)}
+    )
+    return frame.to_dict("records"), bunch.target_names[bunch.target[:90]].tolist()
+
+
+@cache
 def _discs() -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Draw bright discs on noise, with masks of them."""
     rng, places = np.random.default_rng(0), np.indices((20, 24))
@@ -106,6 +120,15 @@ CASES = {
         unreadable="no-such-file.png",
         unknown="digit 9",
         unknown_said="sample 1, 'digit 9', was never seen",
+        grid={"epochs": [1, 2]},
+    ),
+    "record-classification": Case(
+        params={"epochs": 2, "verbose": 0},
+        data=_tumours,
+        unreadable="17.99;10.38;122.8",
+        unknown="unsure",
+        unknown_said="sample 1, 'unsure', was never seen",
+        sample="row",
         grid={"epochs": [1, 2]},
     ),
     "scan-classification": Case(

@@ -13,6 +13,7 @@ HEADLINES = {  # what the report that an example prints is about
     "anomaly_detection": "vus_pr",
     "forecasting": "mase",
     "image_classification": "accuracy",
+    "record_classification": "accuracy",
     "scan_classification": "accuracy",
     "scan_segmentation": "dice",
     "text_classification": "accuracy",

@@ -1,4 +1,4 @@
-"""Six readers: a folder of classes, pairs of files, a table, texts, recordings, time series."""
+"""Seven readers: a folder of classes, pairs of files, a table, texts, recordings, records, time series."""
 
 import csv
 import functools
@@ -16,7 +16,19 @@ import pandas as pd
 from .. import checks
 from ..errors import DataError, ParameterError
 
-__all__ = ["AUDIO_SUFFIXES", "files", "folder", "is_table", "pairs", "read_text", "recordings", "series", "table", "texts"]
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "files",
+    "folder",
+    "is_table",
+    "pairs",
+    "read_text",
+    "recordings",
+    "records",
+    "series",
+    "table",
+    "texts",
+]
 
 AUDIO_SUFFIXES = (
     ".3gp", ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".avi", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mkv", ".mov",
@@ -267,6 +279,52 @@ def recordings(path: str | os.PathLike[str], *, audio: str | None = None, text: 
     if Path(path).suffix.lower() in (".csv", ".tsv"):  # where an empty text looks like a missing one
         frame = frame.assign(**{said: _column(frame, said, path).fillna("")})
     return X, _cells(frame, said, path)
+
+
+def records(
+    path: str | os.PathLike[str], *, y: str | Sequence[str] | None = None, x: Sequence[str] | None = None
+) -> tuple[pd.DataFrame, Any]:
+    r"""Read records, such as patients, and their labels from a table: one row a record, columns of every kind.
+
+    Parameters
+    ----------
+    path : path
+        A file as in `table`. Empty cells are missing values, and so are NA, null and the like.
+    y : str or sequence of str, optional
+        The column with the labels, or several columns of 0 and 1, one a label.
+    x : sequence of str, optional
+        The columns of the records; all others by default.
+
+    Returns
+    -------
+    X : DataFrame
+        The records, with all columns but the labels.
+    y : list, DataFrame or None
+        The labels.
+
+    Raises
+    ------
+    DataError
+        If the file or a column is missing, a label is, or a column is both.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "patients.csv"
+    >>> _ = path.write_text("age,sex,ill\n63,m,1\n41,,0\n")
+    >>> X, y = records(path, y="ill")
+    >>> X.columns.tolist(), y
+    (['age', 'sex'], [1, 0])
+    """
+    frame = _read_table(Path(path))
+    labels = [y] if isinstance(y, str) else list(y or ())
+    _check_labels(frame, labels, path)
+    names = [name for name in frame.columns if name not in labels] if x is None else list(x)
+    both = [name for name in names if name in labels]
+    if both or not names:
+        what = f"the column {both[0]!r} holds labels" if both else "there is no column besides the labels"
+        raise DataError(f"Records cannot be read from {path}: {what}. Name other columns.")
+    return _columns(frame, names, path), None if y is None else _columns(frame, y, path)
 
 
 def _found(frame: pd.DataFrame, known: Sequence[str]) -> str | None:
