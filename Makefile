@@ -27,7 +27,8 @@ demo: install
 	$(BIN)/pipelines demo
 
 test: install
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@# files in order: by their number of tests, as it is by itself, the demos that take minutes would come last, on one core
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"

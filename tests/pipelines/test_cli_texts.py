@@ -118,11 +118,11 @@ def test_folders_of_text_files_are_read_as_texts(capsys, reviews, tmp_path):
 def test_groups_stay_whole_in_every_part(capsys, monkeypatch, reviews, table, tmp_path):
     parts, classifier = {}, pipelines.registry.pipeline_class("text-classification")
 
-    def fit(self, X, y, *, valid, resume):
+    def fit(self, X, y, valid, resume):
         parts.update(train=X, valid=valid[0])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(classifier, "fit", fit)
+    monkeypatch.setattr(classifier, "_fit", fit)
     named = ["--data", table, "--x", "text", "--y", "label", "--group", "author"]
     assert run(capsys, "fit", "text-classification", *named, "--out", tmp_path / "m")[0] == 1
     authors = reviews.set_index("text")["author"]
