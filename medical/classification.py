@@ -1,7 +1,6 @@
 """`ScanClassifier`: from medical scans, pictures or volumes, to classes, probabilities and a report."""
 
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,6 +17,7 @@ from pipelines.tasks import ClassifierMixin
 
 from . import intensities, operating, scans
 from .notes import RESEARCH
+from .patients import judged
 
 if TYPE_CHECKING:
     from .explanation import Explanation
@@ -171,18 +171,7 @@ class ScanClassifier(ClassifierMixin, Pipeline):
             If scans or labels cannot be used, or a patient was learned from; the message names the first.
         """
         self._ready()
-        X, y = self._samples(X, y)
-        y = self._targets(y)
-        more: dict[str, Any] = {"operating": self.operating_points_}
-        if patients is not None:
-            names = checks.groups(patients, len(X), "patients")
-            self._check_groups_apart(names, "X")
-            more["clusters"] = np.unique(names, return_inverse=True)[1]
-        started = time.perf_counter()
-        X = self._inspect(X)
-        outputs = self._infer(X)
-        self.report_ = self._report(X, y, outputs, groups, self._context(time.perf_counter() - started), **more)
-        return self.report_
+        return judged(self, X, y, groups, patients, operating=self.operating_points_)
 
     def explain(self, X: Any, method: str = "grad-cam", target: Any = None) -> "list[Explanation]":
         """Show what in each scan speaks for its label; see `medical.explanation.explain`.
@@ -343,21 +332,16 @@ class ScanClassifier(ClassifierMixin, Pipeline):
             self.verbose,
         )
 
-    def _calibrate(self, valid: Any) -> None:
-        X, y = valid
-        super()._calibrate(valid)
+    def _calibrate_on(self, outputs: np.ndarray, y: np.ndarray) -> None:
+        super()._calibrate_on(outputs, y)
         if not self.multilabel_ and len(self.classes_) > 2:
             return
-        proba = self._proba(self._infer(X))
-        self.operating_points_, notes = operating.choose(proba, y, self.classes_.tolist())
+        self.operating_points_, notes = operating.choose(self._proba(outputs), y, self.classes_.tolist())
         self.notes_ += notes
 
     def _fingerprint(self, *parts: tuple[Any, np.ndarray]) -> str:
         """Identify parameters, scans and labels, so that a checkpoint is never continued with others."""
-        digest = self._digest([self.classes_.tolist(), self.plan_])
-        for X, y in parts:
-            digest.update(b"".join(data.fingerprints(X)) + y.tobytes())
-        return digest.hexdigest()
+        return self._fingerprint_of([self.classes_.tolist(), self.plan_], *parts)
 
     # ---------------------------------------------------------------- baseline and pictures
     def _fit_baseline(self, X: Any, y: np.ndarray) -> None:

@@ -327,12 +327,4 @@ def _halved(scan: Volume) -> np.ndarray:
 
 def kept(X: Any, kind: Literal["2d", "3d"]) -> Any:
     """Read all scans of a kind and return them, if they fit into a quarter of the memory; or else `X`, each of it read once."""
-    found: list[Volume] | None = []
-    room = files.memory() // _SHARE
-    for scan in scans.each(X, kind):
-        room -= scan.array.nbytes
-        if room < 0:
-            found = None
-        elif found is not None:
-            found.append(scan)
-    return X if found is None else found
+    return scans.kept(X, scans.each(X, kind), files.memory() // _SHARE)

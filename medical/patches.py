@@ -11,9 +11,8 @@ from pipelines.engines import load_framework
 
 torch: Any = load_framework("torch")
 
-__all__ = ["AUGMENT", "Cutter", "training_batches", "validation_batches"]
+__all__ = ["Cutter", "training_batches", "validation_batches"]
 
-AUGMENT = ("auto", "none", "flip")
 _AROUND = 0.5  # share of the patches whose middle is a voxel of a structure
 _POINTS = 2000  # voxels of each structure of a scan that patches can lie around
 _TURN = math.radians(20)

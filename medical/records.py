@@ -1,6 +1,5 @@
 """`RecordClassifier`: from tables of patients, with gaps and columns of every kind, to diseases, probabilities and a report."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +16,10 @@ from pipelines.errors import DataError, ParameterError
 from pipelines.progress import Progress, say
 from pipelines.report import Report
 from pipelines.tasks import ClassifierMixin
-from pipelines.tasks.classification import best_temperature
 
 from . import boosting, columns
 from .notes import RESEARCH
+from .patients import judged
 
 __all__ = ["RecordClassifier"]
 
@@ -181,18 +180,7 @@ class RecordClassifier(ClassifierMixin, Pipeline):
         DataError
             If records or labels cannot be used, or a patient was learned from; the message names the first.
         """
-        self._ready()
-        X, y = self._samples(X, y)
-        y, more = self._targets(y), {}
-        if patients is not None:
-            names = checks.groups(patients, len(X), "patients")
-            self._check_groups_apart(names, "X")
-            more["clusters"] = np.unique(names, return_inverse=True)[1]
-        started = time.perf_counter()
-        X = self._inspect(X)
-        outputs = self._infer(X)
-        self.report_ = self._report(X, y, outputs, groups, self._context(time.perf_counter() - started), **more)
-        return self.report_
+        return judged(self, X, y, groups, patients)
 
     def feature_importance(self, X: Any, y: Any, *, repeats: int = 5) -> pd.DataFrame:
         """Say what the model looks at: how much the area under the ROC curve falls when a column is shuffled [1]_.
@@ -375,12 +363,6 @@ class RecordClassifier(ClassifierMixin, Pipeline):
             self._calibrate_on(np.concatenate(outputs), np.concatenate(truth))
         return history
 
-    def _calibrate_on(self, outputs: np.ndarray, y: np.ndarray) -> None:
-        """Fit the temperature, and several labels' thresholds, on what models say of rows they have not learned from."""
-        _, self.temperature_ = best_temperature(outputs, y, self._class_weights())
-        if self.multilabel_:
-            self._learn_threshold(self._proba(outputs), y)
-
     def _boost(self, parts: Sequence[Part]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
         """Grow a model a part, keep the rounds that are best for all of them, and take the trees out into the network."""
         rounds, weights, encode = self.epochs or _ROUNDS, self._class_weights(), self._encoder.one_hot
@@ -471,10 +453,7 @@ class RecordClassifier(ClassifierMixin, Pipeline):
 
     def _fingerprint(self, *parts: Rows) -> str:
         """Identify parameters, rows and labels, so that a checkpoint is never continued with others."""
-        digest = self._digest([self.classes_.tolist(), self.columns_])
-        for X, y in parts:
-            digest.update(b"".join(data.fingerprints(X)) + y.tobytes())
-        return digest.hexdigest()
+        return self._fingerprint_of([self.classes_.tolist(), self.columns_], *parts)
 
     # ---------------------------------------------------------------- outputs
     def _present(self, codes: np.ndarray) -> np.ndarray:

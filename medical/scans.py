@@ -11,7 +11,7 @@ from pipelines.errors import DataError
 from . import volumes
 from .grids import Volume
 
-__all__ = ["each", "kind_of", "named", "one", "same_kind"]
+__all__ = ["each", "kept", "kind_of", "named", "one"]
 
 Kind = Literal["2d", "3d"]
 
@@ -90,17 +90,23 @@ def kind_of(X: Any) -> Kind:
     return one(X, 0).kind
 
 
-def same_kind(X: Any, kind: Kind) -> None:
-    """Raise DataError for the first sample that cannot be read, or is of the other kind.
+def kept(X: Any, read: Iterator[Volume], room: int) -> Any:
+    """Read all scans and return them as they were read, if they fit into so many bytes; or else `X`, each of it read once.
 
     Examples
     --------
-    >>> same_kind([np.eye(4)], "3d")
-    Traceback (most recent call last):
-    pipelines.errors.DataError: Sample 0 (array) cannot be used. ...
+    >>> X = [np.eye(4), np.eye(5)]
+    >>> kept(X, each(X), 2**20), kept(X, each(X), 8) is X
+    ([Volume(2d, 4 x 4, float64, 1 x 1 mm), Volume(2d, 5 x 5, float64, 1 x 1 mm)], True)
     """
-    for _ in each(X, kind):
-        pass
+    found: list[Volume] | None = []
+    for scan in read:
+        room -= scan.array.nbytes
+        if room < 0:
+            found = None
+        elif found is not None:
+            found.append(scan)
+    return X if found is None else found
 
 
 def _told(source: Any) -> str:

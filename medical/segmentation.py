@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from pipelines.base import Pipeline
 from pipelines.errors import DataError, ParameterError
 from pipelines.progress import Progress, say
 from pipelines.tasks import SegmenterMixin
+from pipelines.tasks.segmentation import Each
 
 from . import intensities, scans, simple_segmenters, volumes
 from .grids import Volume
@@ -203,17 +204,17 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
         if train:
             first = scans.one(X, 0)
             self.plan_ = {"kind": first.kind, "channels": first.channels}
-        found, size = [], 0
+        return scans.kept(X, self._alike(X), _KEPT)
+
+    def _alike(self, X: Any) -> Iterator[Volume]:
+        """Yield the scans, each of which must have the channels of the first training scan."""
         for i, scan in enumerate(scans.each(X, self.plan_["kind"])):
             if scan.channels != self.plan_["channels"]:
                 raise DataError(
                     f"Sample {i} has {scan.channels} channels, but {self.plan_['channels']} were expected, as the first training "
                     "scan has. Turn colours to grey with medical.volumes.grey, or leave the sample out."
                 )
-            size += scan.array.nbytes
-            if size <= _KEPT:
-                found.append(scan)
-        return found if len(found) == len(X) else X
+            yield scan
 
     def _read_mask(self, X: Any, y: Any, i: int) -> np.ndarray:
         scan = scans.one(X, i)
@@ -280,7 +281,8 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
             cutter, epochs=epochs, per_epoch=_PER_EPOCH, batch_size=self.batch_size, seed=self.seed
         )
         trainee = Trainee(self.model_, self.plan_["patch"], len(self.labels_))
-        say(f"training {self.network} on {len(X)} scans, {self._told_plan()}, {self.device_.name}", self.verbose)
+        shape = " x ".join(map(str, self.plan_["patch"]))
+        say(f"training {self.network} on {len(X)} scans, patches of {shape}, {self.device_.name}", self.verbose)
         with Progress(epochs, len(batches), verbose=self.verbose) as progress:
             return self._engine.train(
                 trainee,
@@ -312,9 +314,6 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
         digest = self._digest([self.plan_, self.labels_.tolist()])
         digest.update(b"".join(data.fingerprints(X)) + b"".join(data.fingerprints(list(y))))
         return str(digest.hexdigest())
-
-    def _told_plan(self) -> str:
-        return f"patches of {' x '.join(map(str, self.plan_['patch']))}"
 
     # ---------------------------------------------------------------- predicting
     def _infer(self, X: Any) -> Any:
@@ -373,8 +372,8 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
             return simple_segmenters.from_brightness(volumes.grey(scans.one(X, i)).array, self.otsu_)
 
         return {
-            "mean shape": simple_segmenters.Each(mean_shape, len(X)),
-            "Otsu's threshold": simple_segmenters.Each(otsu, len(X)),
+            "mean shape": Each(mean_shape, len(X)),
+            "Otsu's threshold": Each(otsu, len(X)),
         }
 
     def _picture(self, X: Any, truth: np.ndarray, said: np.ndarray, i: int) -> bytes | None:

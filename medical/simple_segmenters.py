@@ -1,35 +1,14 @@
 """What simple models say of a scan: the mean shape of the training masks, and Otsu's threshold."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Each", "atlas", "brightness", "from_atlas", "from_brightness", "otsu"]
+__all__ = ["atlas", "brightness", "from_atlas", "from_brightness", "otsu"]
 
 _SIDE = 24  # of the grid the mean shape is kept on
 _BINS = 256
-
-
-class Each(Sequence[np.ndarray]):
-    """Masks that are made when they are asked for.
-
-    Examples
-    --------
-    >>> Each(lambda i: np.full(2, i), 3)[1].tolist()
-    [1, 1]
-    """
-
-    def __init__(self, make: Callable[[int], np.ndarray], n: int) -> None:
-        self.make, self.n = make, n
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, i: Any) -> Any:
-        if not 0 <= i < self.n:
-            raise IndexError(i)
-        return self.make(i)
 
 
 def atlas(masks: Sequence[np.ndarray], k: int) -> np.ndarray:

@@ -463,10 +463,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
 
     def _fingerprint(self, *parts: tuple[Any, np.ndarray]) -> str:
         """Identify parameters, texts and labels, so that a checkpoint is never continued with others."""
-        digest = self._digest([self.classes_.tolist(), self.config_, self.max_length_])
-        for X, y in parts:
-            digest.update(b"".join(data.fingerprints(X)) + y.tobytes())
-        return digest.hexdigest()
+        return self._fingerprint_of([self.classes_.tolist(), self.config_, self.max_length_], *parts)
 
     # ---------------------------------------------------------------- outputs
     def _infer(self, X: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import checks, engines, registry, store
 from . import device as devices
-from .data import Batches, split
+from .data import Batches, fingerprints, split
 from .errors import DataError, FormatError
 from .report import Report
 
@@ -273,6 +273,14 @@ class Pipeline(BaseEstimator):
                     "good. Keep each group (patient, speaker) on one side: data.split(X, y, groups=groups)."
                 )
 
+    def _clusters(self, patients: Any, n: int) -> list[str] | None:
+        """Return the patient of each sample that is judged, none of whom may have been learned from."""
+        if patients is None:
+            return None
+        names = checks.groups(patients, n, "patients")
+        self._check_groups_apart(names, "X")
+        return names
+
     def _hold_out(self, X: Any, y: Any, valid: Any) -> tuple[Any, Any, Any]:
         """Return the training part `X, y` and the validation pair or None."""
         raise NotImplementedError
@@ -328,6 +336,13 @@ class Pipeline(BaseEstimator):
         """Begin the hash that says what a checkpoint was made from: with the parameters that matter, and plain facts."""
         params = {name: value for name, value in self.get_params().items() if name not in ("device", "verbose")}
         return hashlib.sha256(json.dumps([params, facts], sort_keys=True, default=str).encode())
+
+    def _fingerprint_of(self, facts: Any, *parts: tuple[Any, np.ndarray]) -> str:
+        """Identify parameters, facts, samples and labels, so that a checkpoint is never continued with others."""
+        digest = self._digest(facts)
+        for X, y in parts:
+            digest.update(b"".join(fingerprints(X)) + y.tobytes())
+        return str(digest.hexdigest())
 
     def _warn(self, note: str) -> None:
         self.notes_.append(note)

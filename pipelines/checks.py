@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import DataError, ParameterError
 
-__all__ = ["choice", "did_you_mean", "groups", "number", "one_of_each", "parameter_names", "samples", "signature"]
+__all__ = ["choice", "did_you_mean", "groups", "is_share", "number", "one_of_each", "parameter_names", "samples", "signature"]
 
 
 def did_you_mean(name: object, options: Iterable[object]) -> str:
@@ -114,6 +114,21 @@ def samples(X: Any, y: Any = None) -> tuple[Any, Any]:
         if len(X) != len(y):
             raise DataError(f"X and y must have one entry a sample each, but X has {len(X)} and y has {len(y)}.")
     return _plain(X), y
+
+
+def is_share(valid: Any) -> bool:
+    """Tell whether the `valid` of a fit is a share to split off, None for the usual one, or a pair; ParameterError if neither.
+
+    Examples
+    --------
+    >>> is_share(0.2), is_share(None), is_share((["a.png"], [1]))
+    (True, True, False)
+    """
+    if valid is None or (isinstance(valid, (int, float)) and not isinstance(valid, bool)):
+        return True
+    if not (isinstance(valid, (tuple, list)) and len(valid) == 2):
+        raise ParameterError(f"valid must be a pair (X, y) or a share from 0 to 1, but received {valid!r}.")
+    return False
 
 
 def groups(names: Any, n: int, what: str = "groups") -> list[str]:

@@ -288,10 +288,7 @@ class ImageClassifier(ClassifierMixin, Pipeline):
 
     def _fingerprint(self, *parts: tuple[Any, np.ndarray]) -> str:
         """Identify parameters, images and labels, so that a checkpoint is never continued with others."""
-        digest = self._digest([self.classes_.tolist(), self.image_size_, self.channels_, self.value_range_])
-        for X, y in parts:
-            digest.update(b"".join(data.fingerprints(X)) + y.tobytes())
-        return digest.hexdigest()
+        return self._fingerprint_of([self.classes_.tolist(), self.image_size_, self.channels_, self.value_range_], *parts)
 
     # ---------------------------------------------------------------- pretrained weights
     def _features(self, train_set: data.Batches, valid_set: data.Batches | None) -> tuple[data.Batches, data.Batches | None]:

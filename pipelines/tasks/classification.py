@@ -103,10 +103,8 @@ class ClassifierMixin:
         self.multilabel_ = is_multilabel(y)
         self.classes_ = _indicator_classes(y) if self.multilabel_ else _classes(y)
         codes = self._targets(y)
-        if valid is None or (isinstance(valid, (int, float)) and not isinstance(valid, bool)):
+        if checks.is_share(valid):
             return self._split_off(X, codes, 0.1 if valid is None else float(valid))
-        if not (isinstance(valid, (tuple, list)) and len(valid) == 2):
-            raise ParameterError(f"valid must be a pair (X, y) or a share from 0 to 1, but received {valid!r}.")
         X_valid, y_valid = checks.samples(*valid)
         y_valid = self._targets(y_valid)
         return X, codes, (self._inspect(X_valid), y_valid)  # type: ignore[attr-defined]
@@ -190,7 +188,10 @@ class ClassifierMixin:
     def _calibrate(self, valid: Any) -> None:
         """Fit what makes scores probabilities and probabilities decisions, on the validation part."""
         X, y = valid
-        outputs = self._infer(X)  # type: ignore[attr-defined]
+        self._calibrate_on(self._infer(X), y)  # type: ignore[attr-defined]
+
+    def _calibrate_on(self, outputs: np.ndarray, y: np.ndarray) -> None:
+        """Fit the temperature, and several labels' thresholds, on what the network says of samples it has not learned from."""
         _, self.temperature_ = best_temperature(outputs, y, self._class_weights())
         if self.multilabel_:
             self._learn_threshold(self._proba(outputs), y)

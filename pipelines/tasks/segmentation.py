@@ -1,7 +1,7 @@
 """Segmentation: a class for every pixel or voxel, masks in the labels they came in, and their report."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,34 +13,34 @@ from .. import checks, data, metrics
 from ..errors import DataError, ParameterError
 from ..report import Example, Report
 
-__all__ = ["Masks", "SegmenterMixin"]
+__all__ = ["Each", "SegmenterMixin"]
 
 _SHARE = 0.1
 _FEW = 2  # samples that judge the epochs, even where a tenth is fewer
 _FEWEST = 4  # samples that can be split at all
+_ROOM = 2**30  # bytes of masks that are kept once they were made
 _SHOWN = 8  # samples with pictures in the HTML report
 
 
-class Masks(Sequence[np.ndarray]):
-    """Masks as positions in `labels`, read one at a time, so that they need not fit in memory together.
+class Each(Sequence[np.ndarray]):
+    """Masks that are made or read when they are asked for; the first ones, up to a gigabyte, only once.
 
     Parameters
     ----------
-    read : callable
-        Takes a sample's number and returns its mask as it came, an array of whole numbers.
+    make : callable
+        Takes a sample's number and returns its mask.
     n : int
         Number of samples.
-    labels : ndarray
-        The labels there are, sorted.
 
     Examples
     --------
-    >>> Masks(lambda i: np.array([0, 4]), 1, np.array([0, 4]))[0].tolist()
-    [0, 1]
+    >>> Each(lambda i: np.full(2, i), 3)[1].tolist()
+    [1, 1]
     """
 
-    def __init__(self, read: Any, n: int, labels: np.ndarray) -> None:
-        self.read, self.n, self.labels = read, n, labels
+    def __init__(self, make: Callable[[int], np.ndarray], n: int) -> None:
+        self.make, self.n, self.room = make, n, _ROOM
+        self.known: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return self.n
@@ -48,16 +48,13 @@ class Masks(Sequence[np.ndarray]):
     def __getitem__(self, i: Any) -> Any:
         if not 0 <= i < self.n:
             raise IndexError(i)
-        mask = self.read(i)
-        codes = np.searchsorted(self.labels, mask).clip(max=len(self.labels) - 1)
-        if not np.array_equal(self.labels[codes], mask):
-            odd = sorted(set(np.unique(mask).tolist()) - set(self.labels.tolist()))
-            shown = ", ".join(map(str, odd[:5])) + (", …" if len(odd) > 5 else "")
-            raise DataError(
-                f"The mask of sample {i} holds labels that are none: {shown}. The labels are {self.labels.tolist()}; name all "
-                "of them with `classes`, or leave `classes` out to take those of the training masks."
-            )
-        return codes.astype(np.uint8 if len(self.labels) <= 256 else np.int32)
+        if i in self.known:
+            return self.known[i]
+        mask = self.make(i)
+        if mask.nbytes <= self.room:
+            self.known[i] = mask
+            self.room -= mask.nbytes
+        return mask
 
 
 class SegmenterMixin:
@@ -120,14 +117,11 @@ class SegmenterMixin:
         """
         self._ready()  # type: ignore[attr-defined]
         X, y = self._samples(X, y)
-        clusters = None
-        if patients is not None:
-            names = checks.groups(patients, len(X), "patients")
-            self._check_groups_apart(names, "X")  # type: ignore[attr-defined]
-            clusters = np.unique(names, return_inverse=True)[1]
+        clusters = self._clusters(patients, len(X))  # type: ignore[attr-defined]
+        X = self._inspect(X)  # type: ignore[attr-defined]
         masks = self._true_masks(X, y)
         started = time.perf_counter()
-        found = self._outputs(X)  # type: ignore[attr-defined]
+        found = self._infer(X)  # type: ignore[attr-defined]
         context = self._context(time.perf_counter() - started)  # type: ignore[attr-defined]
         self.report_ = self._report(X, masks, found, groups, context, clusters)
         return self.report_
@@ -136,8 +130,9 @@ class SegmenterMixin:
         """Return the mean Dice of the structures, as scikit-learn's tools expect."""
         self._ready()  # type: ignore[attr-defined]
         X, y = self._samples(X, y)
+        X = self._inspect(X)  # type: ignore[attr-defined]
         masks = self._true_masks(X, y)
-        counts = np.stack([counted(masks[i], said, len(self.labels_)) for i, said in enumerate(self._outputs(X))])  # type: ignore[attr-defined]
+        counts = np.stack([counted(masks[i], said, len(self.labels_)) for i, said in enumerate(self._infer(X))])  # type: ignore[attr-defined]
         return mean_dice(counts)
 
     def __sklearn_tags__(self) -> Any:
@@ -153,17 +148,17 @@ class SegmenterMixin:
     def _read_mask(self, X: Any, y: Any, i: int) -> np.ndarray:
         raise NotImplementedError
 
-    def _true_masks(self, X: Any, y: Any) -> Masks:
+    def _true_masks(self, X: Any, y: Any) -> Each:
         """Return the masks, each of them looked at."""
         masks = self._masks(X, y)
         for _ in masks:
             pass
         return masks
 
-    def _masks(self, X: Any, y: Any) -> Masks:
+    def _masks(self, X: Any, y: Any) -> Each:
         if y is None:
             raise DataError("y is missing: give a mask a sample.")
-        return Masks(lambda i: self._read_mask(X, y, i), len(X), self.labels_)
+        return Each(lambda i: encoded(self._read_mask(X, y, i), self.labels_, i), len(X))
 
     def _learn_labels(self, X: Any, y: Any) -> None:
         """Find which labels there are, or check that there are no others than those declared."""
@@ -188,15 +183,13 @@ class SegmenterMixin:
         if missing:
             self._note(f"No training mask holds {', '.join(missing)}: it cannot be learned.")
 
-    def _hold_out(self, X: Any, y: Any, valid: Any) -> tuple[Any, Masks, Any]:
+    def _hold_out(self, X: Any, y: Any, valid: Any) -> tuple[Any, Each, Any]:
         """Learn the labels, and split the validation part off: a tenth, of few samples more; copies stay together."""
         self._learn_labels(X, y)
-        if isinstance(valid, (tuple, list)) and len(valid) == 2:
+        if not checks.is_share(valid):
             X_valid, y_valid = self._samples(*valid)
             X_valid = self._inspect(X_valid)  # type: ignore[attr-defined]
             return X, self._masks(X, y), (X_valid, self._true_masks(X_valid, y_valid))
-        if valid is not None and (not isinstance(valid, (int, float)) or isinstance(valid, bool)):
-            raise ParameterError(f"valid must be a pair (X, y) or a share from 0 to 1, but received {valid!r}.")
         share = _SHARE if valid is None else float(valid)
         checks.number("valid", share, 0, 0.9)
         count = max(round(share * len(X)), _FEW if valid is None else 0)
@@ -210,7 +203,7 @@ class SegmenterMixin:
         (X, y), (X_valid, y_valid) = halves
         return X, self._masks(X, y), (X_valid, self._masks(X_valid, y_valid))
 
-    def _learn(self, X: Any, y: Masks) -> None:
+    def _learn(self, X: Any, y: Each) -> None:
         counts = sum(np.bincount(mask.ravel(), minlength=len(self.labels_)) for mask in y)
         self.class_prior_ = counts / np.sum(counts)
 
@@ -261,6 +254,25 @@ class SegmenterMixin:
     def _picture(self, X: Any, truth: np.ndarray, said: np.ndarray, i: int) -> bytes | None:
         """Return a PNG with the true and the predicted mask of sample `i`."""
         return None
+
+
+def encoded(mask: np.ndarray, labels: np.ndarray, i: int) -> np.ndarray:
+    """Return the positions of a mask's numbers in the sorted `labels`; DataError, which names sample `i`, where one is not there.
+
+    Examples
+    --------
+    >>> encoded(np.array([0, 4]), np.array([0, 4]), 0).tolist()
+    [0, 1]
+    """
+    codes = np.searchsorted(labels, mask).clip(max=len(labels) - 1)
+    if not np.array_equal(labels[codes], mask):
+        odd = sorted(set(np.unique(mask).tolist()) - set(labels.tolist()))
+        shown = ", ".join(map(str, odd[:5])) + (", …" if len(odd) > 5 else "")
+        raise DataError(
+            f"The mask of sample {i} holds labels that are none: {shown}. The labels are {labels.tolist()}; name all "
+            "of them with `classes`, or leave `classes` out to take those of the training masks."
+        )
+    return codes.astype(np.uint8 if len(labels) <= 256 else np.int32)
 
 
 def counted(truth: np.ndarray, said: np.ndarray, k: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.utils import _safe_indexing
 
 from .. import checks, data, metrics
-from ..errors import DataError, ParameterError
+from ..errors import DataError
 from ..metrics._transcript_answers import NORMALIZERS
 from ..metrics._transcription import word_error_rate
 from ..report import Report
@@ -112,10 +112,8 @@ class TranscriberMixin:
         texts = self._targets(y)
         if not any(text.strip() for text in texts):
             raise DataError("All texts in y are empty, so there is nothing to learn. Give recordings in which somebody speaks.")
-        if valid is None or (isinstance(valid, (int, float)) and not isinstance(valid, bool)):
+        if checks.is_share(valid):
             return self._split_off(X, texts, valid)
-        if not (isinstance(valid, (tuple, list)) and len(valid) == 2):
-            raise ParameterError(f"valid must be a pair (X, y) or a share from 0 to 1, but received {valid!r}.")
         X_valid, y_valid = self._samples(*valid)
         y_valid = self._targets(y_valid)
         return X, texts, (self._inspect(X_valid, train=True), y_valid)  # type: ignore[attr-defined]

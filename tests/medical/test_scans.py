@@ -42,8 +42,8 @@ def test_a_scan_of_one_value_shows_nothing():
 def test_two_kinds_are_not_mixed():
     X = [np.eye(4), np.arange(64.0).reshape(4, 4, 4)]
     with pytest.raises(DataError, match=r"Sample 1 .*Expected 2"):
-        scans.same_kind(X, "2d")
-    scans.same_kind(X[1:], "3d")
+        list(scans.each(X, "2d"))
+    list(scans.each(X[1:], "3d"))
 
 
 def test_only_errors_of_the_data_are_renamed():
