@@ -127,9 +127,21 @@ def test_files_of_the_current_folder_do_no_harm(tmp_path, only, monkeypatch):
     assert diagnose()["frameworks"]["safetensors"]["works"]
 
 
-def test_audio_codecs(monkeypatch, path):
-    for name in [name for name in sys.modules if name.partition(".")[0] == "av"]:  # the real one, which other tests may use
-        monkeypatch.delitem(sys.modules, name)
+@pytest.fixture
+def without_av():
+    """Forget PyAV for a test, and afterwards what was imported in its place: other tests need the real one."""
+    real = {name: sys.modules.pop(name) for name in _modules_of("av")}
+    yield
+    for name in _modules_of("av"):
+        del sys.modules[name]
+    sys.modules.update(real)
+
+
+def _modules_of(package):
+    return [name for name in sys.modules if name.partition(".")[0] == package]
+
+
+def test_audio_codecs(without_av, path):
     fake(path, "av")
     (path / "av" / "codec.py").write_text("codecs_available = {'mp3', 'flac'}")
     codecs = doctor._check_codecs()["audio"]
