@@ -37,6 +37,8 @@ LEAST_SPEECH = 0.06  # seconds; what is shorter is a click
 PAD = SAMPLE_RATE // 4  # samples kept before and after a stretch
 
 _CONTEXT, _REFLECTED = 64, 64  # samples before a frame that the network sees, and after it
+_HOP = 128  # samples between two spectra of a frame, of which there are four
+_LAYERS = (("conv1", 1, 4), ("conv2", 2, 4), ("conv3", 2, 2), ("conv4", 1, 1))  # stride, and places that come in
 # Half a second of silence before a clip: whole frames, and samples in the frame where it begins. It begins late in that frame,
 # since an abrupt beginning in the middle of one is often taken for a plosive: noise passed for speech twice as often.
 _LEAD_FRAMES, _LEAD = 15, 416
@@ -258,6 +260,8 @@ class _Network:
     def __init__(self, weights: dict[str, Any]) -> None:
         torch = load_framework("torch")
         self.weights = weights
+        self.window = weights["stft_conv.weight"][0, 0]  # times the cosine of nothing
+        self.layers = [_Layer(weights, *layer) for layer in _LAYERS]
         names = {f"{name}_l0": weights[f"lstm_cell.{name}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
         self.lstm = torch.nn.LSTM(128, 128, batch_first=True, device="meta")  # without drawing random numbers
         self.lstm.load_state_dict(names, assign=True)
@@ -293,18 +297,33 @@ class _Network:
         return torch.cat([self._seen(torch.from_numpy(np.array(part, dtype=np.float32))) for part in parts])
 
     def _seen(self, frames: Any) -> Any:
-        functional, weights = load_framework("torch").nn.functional, self.weights
-        x = functional.pad(frames, (0, _REFLECTED), "reflect")[:, None]
-        x = functional.conv1d(x, weights["stft_conv.weight"], stride=128)
-        real, imaginary = x.chunk(2, dim=1)
-        x = (real**2 + imaginary**2).sqrt()
-        for layer, stride in (("conv1", 1), ("conv2", 2), ("conv3", 2), ("conv4", 1)):
-            x = functional.conv1d(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"], stride=stride, padding=1).relu()
-        return x[..., 0]
+        torch = load_framework("torch")
+        x = torch.nn.functional.pad(frames, (0, _REFLECTED), "reflect").unfold(1, len(self.window), _HOP)
+        spectrum = torch.fft.rfft(x * self.window)
+        x = (spectrum.real.square() + spectrum.imag.square()).sqrt()
+        for layer in self.layers:
+            x = layer(x)
+        return x[:, 0]
 
     def _probability(self, hidden: Any) -> Any:
         weight, bias = self.weights["final_conv.weight"], self.weights["final_conv.bias"]
         return (hidden.relu() @ weight[0, :, 0] + bias).sigmoid()
+
+
+class _Layer:
+    """A convolution over the few places of a frame, (n, places, channels), as one product of matrices a place: twice as quick."""
+
+    def __init__(self, weights: dict[str, Any], name: str, stride: int, places: int) -> None:
+        self.bias, self.products = weights[f"{name}.bias"], []
+        for place in range(0, places, stride):
+            first, last = max(place - 1, 0), min(place + 2, places)  # beyond these there is nothing
+            taps = weights[f"{name}.weight"][:, :, first - place + 1 : last - place + 1]
+            self.products.append((first, last, taps.transpose(1, 2).flatten(1)))
+
+    def __call__(self, x: Any) -> Any:
+        torch = load_framework("torch")
+        linear = torch.nn.functional.linear
+        return torch.stack([linear(x[:, a:b].flatten(1), taps, self.bias) for a, b, taps in self.products], dim=1).relu_()
 
 
 @functools.cache

@@ -21,7 +21,9 @@ __all__ = ["Listener"]
 _RATE = audio.SAMPLE_RATE
 _BLOCK = 60  # seconds read of a file at once
 _TOGETHER = 600  # seconds of audio gathered before the network runs, so that pieces of like length meet
+_SHORT, _MORE = 1000, 4  # frames: of shorter contexts more go through the network at once, up to so many times as many
 _TIMESTAMP = 0.02  # seconds between two timestamp tokens
+_SILENT = 2.0**-15  # what a sample of silence is at most: the last of 16 bits
 _GAP = 0.1  # seconds; shorter pauses are not told of
 _PAUSE = 0.3  # seconds beyond what is kept around speech: a longer pause ends a piece where pieces cost no more than they last
 
@@ -35,7 +37,10 @@ class Align(Protocol):
 
 @dataclass(frozen=True)
 class _Piece:
-    """A piece of recording `clip`, heard at once; it begins at sample `start`, and speech is between the samples of `spoken`."""
+    """A piece of recording `clip`, heard at once; speech is between the samples of `spoken`.
+
+    It begins `start` samples after the silence before the recording's first sound.
+    """
 
     clip: int
     start: int
@@ -45,9 +50,10 @@ class _Piece:
 
 @dataclass
 class _Heard:
-    """What is known of a recording so far."""
+    """What is known of a recording so far; the silence before its first sound lasts `silent` of its samples."""
 
     samples: int = 0
+    silent: int = 0
     pieces: list[tuple[int, int]] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
     refused: list[Skipped] = field(default_factory=list)
@@ -79,7 +85,7 @@ class Listener:
     limits : Limits
         What is believed.
     batch_size : int
-        Pieces that go through the network at once.
+        Pieces that go through the network at once, up to four times as many of short ones.
     device : device
         Where the network is.
     align : callable, optional
@@ -125,12 +131,12 @@ class Listener:
         waiting: list[tuple[int, np.ndarray]] = []
         seconds = 0.0
         for clip, source in enumerate(sources):
-            blocks = audio.blocks(source, _BLOCK)
+            blocks = _counted(audio.blocks(source, _BLOCK), heard[clip])
+            blocks = _sounding(blocks, heard[clip]) if self.vad else blocks
             first, second = next(blocks, np.zeros(0, np.float32)), next(blocks, None)
             if second is not None:
-                yield from self._streamed(clip, _chained(first, second, blocks), heard[clip])
+                yield from self._streamed(clip, _chained(first, second, blocks))
                 continue
-            heard[clip].samples = len(first)
             waiting.append((clip, first))
             seconds += len(first) / _RATE
             if seconds > _TOGETHER:
@@ -149,10 +155,9 @@ class Listener:
             for start, stop in activity.joined(activity.stretches(chances, len(wave)), longest, chances, pause=self._pause):
                 yield _Piece(clip, start, wave[start:stop], _spoken(edges, start, stop))
 
-    def _streamed(self, clip: int, blocks: Iterator[np.ndarray], heard: _Heard) -> Iterator[_Piece]:
+    def _streamed(self, clip: int, blocks: Iterator[np.ndarray]) -> Iterator[_Piece]:
         longest = int(self.longest * _RATE)
-        counted = _counted(blocks, heard)
-        found = activity.chunks(counted, longest, pause=self._pause) if self.vad else _windows(counted, longest)
+        found = activity.chunks(blocks, longest, pause=self._pause) if self.vad else _windows(blocks, longest)
         for start, samples in found:
             within = activity.edges(activity.probabilities([samples])[0], len(samples)) if self.vad else []
             yield _Piece(clip, start, samples, _spoken(within, 0, len(samples)))
@@ -166,8 +171,9 @@ class Listener:
         contexts = [features.FULL if self.full else features.context(len(piece.samples)) for piece in pieces]
         for context in sorted(set(contexts)):
             alike = [piece for piece, its in zip(pieces, contexts, strict=True) if its == context]
-            for start in range(0, len(alike), self.batch_size):
-                yield alike[start : start + self.batch_size], context
+            size = self.batch_size * max(1, min(_MORE, _SHORT // context))
+            for start in range(0, len(alike), size):
+                yield alike[start : start + size], context
 
     # ---------------------------------------------------------------- hearing
     def _hear(self, pieces: list[_Piece], context: int, heard: list[_Heard]) -> None:
@@ -183,8 +189,9 @@ class Listener:
             self._note(heard[piece.clip], piece, decoded, timed, most)
 
     def _note(self, heard: _Heard, piece: _Piece, decoded: Decoded, words: tuple[Word, ...], most: int) -> None:
-        start, stop = piece.start / _RATE, (piece.start + len(piece.samples)) / _RATE
-        heard.pieces.append((piece.start, piece.start + len(piece.samples)))
+        edges = heard.silent + piece.start, heard.silent + piece.start + len(piece.samples)
+        start, stop = (edge / _RATE for edge in edges)
+        heard.pieces.append(edges)
         text = self.vocabulary.decode(self._text_rows(decoded))
         if not text.strip():
             heard.refused.append(Skipped(start, stop, "the network heard no words"))
@@ -298,6 +305,18 @@ def _counted(blocks: Iterator[np.ndarray], heard: _Heard) -> Iterator[np.ndarray
     for block in blocks:
         heard.samples += len(block)
         yield block
+
+
+def _sounding(blocks: Iterator[np.ndarray], heard: _Heard) -> Iterator[np.ndarray]:
+    """Leave out the silence before the first sound, so that what is heard, and where it is cut, does not depend on its length."""
+    for block in blocks:
+        sounds = np.abs(block) > _SILENT
+        first = int(np.argmax(sounds)) if sounds.any() else len(block)
+        heard.silent += first
+        if first < len(block):
+            yield block[first:]
+            break
+    yield from blocks
 
 
 def _between(pieces: list[tuple[int, int]], samples: int) -> Iterator[tuple[int, int]]:

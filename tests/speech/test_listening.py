@@ -9,6 +9,7 @@ torch = load_framework("torch")
 
 from speech import features, gates, listening, networks  # noqa: E402  (after the gate)
 from speech.decoding import Decoded  # noqa: E402
+from speech.synthesis import speak  # noqa: E402
 from speech.transcript import Word  # noqa: E402
 from speech.vocabulary import Vocabulary, learn  # noqa: E402
 
@@ -68,10 +69,16 @@ def test_transcripts_come_in_the_order_of_the_recordings(words):
 def test_only_pieces_of_one_context_are_heard_together(words):
     ear = Ear(words)
     listener(words, ear).transcripts([noise(s) for s in (1, 0.9, 0.8, 0.4, 1, 1, 12)])
-    assert sorted(ear.batches) == sorted([(4, 80, 150), (1, 80, 150), (1, 80, 100), (1, 80, 1250)])
+    assert sorted(ear.batches) == sorted([(5, 80, 150), (1, 80, 100), (1, 80, 1250)])
     ear = Ear(words)
     listener(words, ear, full=True).transcripts([noise(s) for s in (1, 12)])
     assert ear.batches == [(2, 80, features.FULL)]
+
+
+def test_more_short_pieces_than_long_ones_are_heard_together(words):
+    ear = Ear(words)
+    listener(words, ear).transcripts([noise(1)] * 17 + [noise(4.4)] * 9 + [noise(12)] * 5)
+    assert ear.batches == [(16, 80, 150), (1, 80, 150), (8, 80, 500), (1, 80, 500), (4, 80, 1250), (1, 80, 1250)]
 
 
 def test_a_long_recording_is_cut_at_its_quietest_places(words):
@@ -114,6 +121,39 @@ def test_silence_is_left_out_before_it_is_heard(words):
     one = listener(words, ear, vad=True).transcripts([np.zeros(3 * RATE, np.float32)])[0]
     assert (str(one), ear.batches) == ("", [])
     assert [(skipped.start, skipped.end, skipped.reason) for skipped in one.skipped] == [(0.0, 3.0, "no speech")]
+
+
+class Mouth:
+    """Stands in for alignment: keeps what was heard, and says that the word is said in the whole piece."""
+
+    def __init__(self):
+        self.heard = []
+
+    def __call__(self, mel, texts, languages, samples):
+        self.heard += [one.numpy().tobytes() for one in mel]
+        return [(Word(" short", 0.0, count / RATE, 0.9),) for count in samples]
+
+
+@pytest.mark.parametrize("seconds", [0.01, 5, 77_777 / RATE, 130])
+@pytest.mark.parametrize("level", [0, 1 / 32_768])
+def test_silence_before_a_recording_shifts_its_times_and_nothing_else(words, seconds, level):
+    """Also where it is longer than what is read at once."""
+    pause = np.zeros(RATE // 2, np.float32)
+    talk = np.concatenate([speak("seven"), pause, pause, speak("turn left and stop", voice="en+m3"), pause])
+    talk = talk[int(np.argmax(np.abs(talk) > 0.01)) :]
+    silence = (level * np.random.default_rng(0).integers(-1, 2, round(seconds * RATE))).astype(np.float32)
+    mouths, found = [Mouth(), Mouth()], []
+    for mouth, wave in zip(mouths, (talk, np.concatenate([silence, talk])), strict=True):
+        found.append(listener(words, align=mouth, vad=True, batch_size=1).transcripts([wave])[0])
+    assert mouths[0].heard == mouths[1].heard
+    plain, late = ([word for segment in one.segments for word in segment.words] for one in found)
+    assert len(plain) == 2
+    assert [word.start for word in late] == pytest.approx([word.start + seconds for word in plain], abs=1e-4)
+    assert [word.end for word in late] == pytest.approx([word.end + seconds for word in plain], abs=1e-4)
+    assert found[1].duration == pytest.approx(found[0].duration + seconds, abs=1e-4)
+    if seconds >= 0.1:
+        assert (found[1].skipped[0].start, found[1].skipped[0].reason) == (0.0, "no speech")
+        assert found[1].skipped[0].end >= seconds - 1e-4
 
 
 def test_words_count_from_the_begin_of_the_recording(words):

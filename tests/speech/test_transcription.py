@@ -64,11 +64,10 @@ class TestLearned:
         pad = np.zeros(5 * 16_000, np.float32)
         plain = model.predict(spoken[0])
         late = model.predict([np.concatenate([pad, wave]) for wave in spoken[0]])
-        same = [(a, b) for a, b in zip(plain, late, strict=True) if str(a) == str(b)]
-        assert len(same) >= 0.9 * len(plain)
-        shifts = [b.segments[0].start - a.segments[0].start for a, b in same if a.segments]
-        assert np.abs(np.array(shifts) - 5).max() <= 0.3
-        assert np.median(shifts) == pytest.approx(5, abs=0.1)
+        assert [str(one) for one in late] == [str(one) for one in plain]
+        words = [[word for one in said for segment in one.segments for word in segment.words] for said in (plain, late)]
+        assert len(words[0]) > 20
+        assert np.array([b.start - a.start for a, b in zip(*words, strict=True)]) == pytest.approx(5, abs=1e-4)
 
     @pytest.mark.parametrize("runtime", ["torch-int8", "ctranslate2", "ctranslate2-int8"])
     def test_other_runtimes_say_the_same(self, model, spoken, runtime):
