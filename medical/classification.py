@@ -263,9 +263,10 @@ class ScanClassifier(ClassifierMixin, Pipeline):
 
     def _network(self) -> str:
         """Return the name of the network, where it is to be chosen that of the saved pipeline to start from."""
-        from . import classifier_weights
+        from . import weights
 
-        saved = None if self.weights is None else classifier_weights.network_of(self.weights)
+        found = None if self.weights is None else weights.saved(self.weights, self.task)
+        saved = None if found is None else str(found["plan_"]["network"])
         if self.network == "auto":
             if self.weights is not None and saved is None:
                 raise ParameterError(f"weights={self.weights!r} does not say which network it is for. Name it with network=…")
@@ -276,17 +277,17 @@ class ScanClassifier(ClassifierMixin, Pipeline):
 
     # ---------------------------------------------------------------- training
     def _train(self, X: Any, y: np.ndarray, valid: Any, resume: Path | None) -> list[dict[str, Any]]:
-        from . import classifier_augmentation, classifier_input, classifier_networks, classifier_weights
+        from . import classifier_augmentation, classifier_input, classifier_networks, weights
 
         fingerprint = "" if resume is None else self._fingerprint((X, y), *([] if valid is None else [valid]))
         X = classifier_input.prepared(X, self.plan_)
         valid = None if valid is None else (classifier_input.prepared(valid[0], self.plan_), valid[1])
         self._fit_baseline(X, y)
         if self.weights is not None:
-            self._note(classifier_weights.start(self.model_, self.weights))
+            self._note(weights.start(self.model_, self.weights, self.task))
         self._tell(X)
         augment = None if self.augment == "none" else classifier_augmentation.Augmentation(flip=self.augment == "flip")
-        trained = classifier_networks.Averaged(self.model_, augment)
+        trained = classifier_networks.Trainee(self.model_, augment)
         batches = self._batches(X, y, train=True)
         steps = math.ceil(len(X) / self.batch_size)
         epochs = self.epochs or min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, math.ceil(_STEPS / steps)))

@@ -1,6 +1,5 @@
 """The table of networks that classify scans, in two and three dimensions: our small one, and MONAI's."""
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,12 @@ import numpy as np
 
 from pipelines.engines import load_framework
 
+from .averaging import Averaged
+
 torch: Any = load_framework("torch", extra="medical")
 nn: Any = torch.nn
 
-__all__ = ["NETWORKS", "Averaged", "ClassWeightedLoss", "Network", "SmallCNN", "bytes_needed", "build", "size_for"]
+__all__ = ["NETWORKS", "ClassWeightedLoss", "Network", "SmallCNN", "Trainee", "bytes_needed", "build", "size_for"]
 
 _WIDTHS = {2: (24, 48, 96, 144, 192), 3: (16, 32, 64, 96, 128)}  # of the small network's blocks
 
@@ -226,62 +227,38 @@ def _nets() -> Any:
 
 
 # ---------------------------------------------------------------- training
-class Averaged(nn.Module):
-    """A network in training beside the running average of its weights, which is what counts in the end [1]_.
-
-    In training mode its outputs are those of the network, for scans changed by `augment`; in evaluation mode those of the
-    average.
+class Trainee(Averaged):
+    """A classification network while it learns, beside the running average of its weights.
 
     Parameters
     ----------
     network : torch.nn.Module
-        It is trained; its weights are not touched otherwise.
+        It is trained.
     augment : callable, optional
         Changes a batch of scans in training.
     decay : float
-        How much of the average is kept at each step, once there have been enough of them.
+        See `Averaged`.
 
-    References
-    ----------
-    .. [1] Izmailov, Podoprikhin, Garipov, Vetrov, Wilson (2018), "Averaging Weights Leads to Wider Optima and Better
-       Generalization", arXiv:1803.05407; with the exponential weights of Polyak averaging, as in Tarvainen and Valpola (2017),
-       arXiv:1703.01780.
+    Examples
+    --------
+    >>> Trainee(torch.nn.Linear(3, 2)).train()(torch.zeros(1, 3)).shape
+    torch.Size([1, 2])
     """
 
     def __init__(self, network: Any, augment: Callable[[Any], Any] | None = None, decay: float = 0.99) -> None:
-        super().__init__()
-        self.network, self.augment, self.decay = network, augment, decay
-        self.average = copy.deepcopy(network).requires_grad_(False)
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-
-    def train(self, mode: bool = True) -> "Averaged":
-        """Switch the network; the average is never in training, but takes over the last step when training ends."""
-        if self.training and not mode:
-            self._follow()
-        super().train(mode)
-        self.average.eval()
-        return self
+        super().__init__(network, decay)
+        self.augment = augment
 
     def forward(self, scans: Any) -> Any:
         """Return scores."""
         if not self.training:
-            return self.average(scans)
-        self._follow()
+            return super().forward(scans)
         if len(scans) == 1:  # statistics of a batch need two, if only the same one changed in two ways
-            scans = torch.cat([scans, scans])
-            return self.network(self.augment(scans) if self.augment else scans).mean(0, keepdim=True)
-        return self.network(self.augment(scans) if self.augment else scans)
+            return self._changed(torch.cat([scans, scans])).mean(0, keepdim=True)
+        return self._changed(scans)
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average towards the network as the last step left it."""
-        self.steps += 1
-        share = 1 - min(self.decay, float(self.steps) / (10 + float(self.steps)))
-        for mine, its in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(its, share)
-            else:
-                mine.copy_(its)
+    def _changed(self, scans: Any) -> Any:
+        return super().forward(self.augment(scans) if self.augment else scans)
 
 
 class ClassWeightedLoss:

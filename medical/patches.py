@@ -17,6 +17,9 @@ _AROUND = 0.5  # share of the patches whose middle is a voxel of a structure
 _POINTS = 2000  # voxels of each structure of a scan that patches can lie around
 _TURN = math.radians(20)
 _ZOOM = 0.2
+_BENT = 0.5  # share of the patches that are bent
+_BEND = 1.5  # deviation of the places that a patch is bent by, in voxels of the finest axis
+_KNOTS = 10  # such voxels between them
 
 
 class Cutter:
@@ -29,11 +32,11 @@ class Cutter:
     masks : sequence of ndarray, (*shape)
         Positions of classes.
     patch : sequence of int
-        Voxels along each axis; what lies outside a scan is 0.
+        Voxels along each axis; outside a scan its outermost voxels go on, and belong to no structure.
     spacing : sequence of float
         Millimetres from voxel to voxel, so that turning bends nothing.
     augment : str
-        "none"; "auto" turns, scales and changes the light; "flip" also turns round.
+        "none"; "auto" turns, scales, bends and changes the light; "flip" also turns round.
     seed : int
         Of everything random.
 
@@ -67,9 +70,10 @@ class Cutter:
         i = int(rng.integers(len(self.scans)))
         middle = self._middle(i, rng)
         matrix = np.eye(len(self.patch)) if self.augment == "none" else self._turned(rng)
-        grid = _grid(middle, matrix, self.patch, self.masks[i].shape)
-        image = _sampled(self.scans[i], grid, "bilinear")
-        mask = _sampled(self.masks[i][None].astype(np.float32), grid, "nearest")[0]
+        bend = self._bend(rng) if self.augment != "none" and rng.random() < _BENT else None
+        grid = _grid(middle, matrix, self.patch, self.masks[i].shape, bend)
+        image = _sampled(self.scans[i], grid, "bilinear", outside="border")
+        mask = _sampled(_reached(self.masks[i], grid)[None], grid, "nearest", outside="zeros")[0]
         if self.augment != "none":
             image = _relit(image, rng)
         return image, mask.astype(np.int64)
@@ -100,6 +104,17 @@ class Cutter:
         if self.augment == "flip":
             matrix = matrix * rng.choice([-1.0, 1.0], axes)
         return matrix * self.spacing / self.spacing[:, None]
+
+    def _bend(self, rng: np.random.Generator) -> Any:
+        """Return by how many voxels each place of a patch is moved along each axis, smoothly: `(*patch, axes)`."""
+        finest = self.spacing.min()
+        knots = [max(2, round(side * step / (_KNOTS * finest)) + 1) for side, step in zip(self.patch, self.spacing, strict=True)]
+        moves = rng.normal(0, _BEND * finest, (len(knots), *knots)) / self.spacing.reshape(-1, *[1] * len(knots))
+        mode = "trilinear" if len(knots) == 3 else "bilinear"
+        spread = torch.nn.functional.interpolate(
+            torch.from_numpy(moves.astype(np.float32))[None], size=self.patch, mode=mode, align_corners=True
+        )
+        return spread[0].movedim(0, -1)
 
 
 def training_batches(cut: Cutter, *, epochs: int, per_epoch: int, batch_size: int, seed: int, workers: int = 2) -> Batches:
@@ -135,18 +150,30 @@ def _points(mask: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
     return found
 
 
-def _grid(middle: np.ndarray, matrix: np.ndarray, patch: tuple[int, ...], shape: tuple[int, ...]) -> Any:
+def _grid(middle: np.ndarray, matrix: np.ndarray, patch: tuple[int, ...], shape: tuple[int, ...], bend: Any = None) -> Any:
     """Return where in a scan the voxels of a patch lie, as `grid_sample` wants it: from -1 to 1, the last axis first."""
     span = [torch.arange(side, dtype=torch.float32) - (side - 1) / 2 for side in patch]
     places = torch.stack(torch.meshgrid(*span, indexing="ij"), dim=-1) @ torch.from_numpy(matrix.T.astype(np.float32))
     places = places + torch.from_numpy(middle.astype(np.float32))
+    if bend is not None:
+        places = places + bend
     extents = torch.tensor([max(1, extent - 1) for extent in shape], dtype=torch.float32)
     return (2 * places / extents - 1).flip(-1)[None]
 
 
-def _sampled(array: np.ndarray, grid: Any, mode: str) -> np.ndarray:
+def _reached(mask: np.ndarray, grid: Any) -> np.ndarray:
+    """Return a mask as float32 as far as the patch reaches; the rest, which nothing reads, is left empty."""
+    places = grid[0].reshape(-1, mask.ndim)
+    ends = (torch.stack([places.amin(dim=0), places.amax(dim=0)]).numpy()[:, ::-1] + 1) / 2 * (np.array(mask.shape) - 1)
+    box = tuple(slice(max(0, int(low) - 1), max(0, int(high) + 2)) for low, high in ends.T)
+    found = np.empty(mask.shape, np.float32)
+    found[box] = mask[box]
+    return found
+
+
+def _sampled(array: np.ndarray, grid: Any, mode: str, outside: str) -> np.ndarray:
     found = torch.nn.functional.grid_sample(
-        torch.from_numpy(np.ascontiguousarray(array))[None], grid, mode=mode, padding_mode="zeros", align_corners=True
+        torch.from_numpy(np.ascontiguousarray(array))[None], grid, mode=mode, padding_mode=outside, align_corners=True
     )
     return found[0].numpy()
 

@@ -85,7 +85,8 @@ def build(name: str, *, axes: int, channels: int, classes: int, strides: Sequenc
     strides : sequence of sequence of int
         As `levels` returns them.
     width : int
-        Filters of the first level; each level has twice as many as the one before.
+        Filters of the first level; each level has twice as many as the one before. SegResNet takes the nearest multiple of 8,
+        Swin UNETR of 12.
 
     Returns
     -------
@@ -107,6 +108,8 @@ def build(name: str, *, axes: int, channels: int, classes: int, strides: Sequenc
     if name == "unet":
         return nets.UNet(**common, channels=widths, strides=rows, num_res_units=2, norm=norm)
     if name == "dynunet":
+        if len(rows) == 1:  # it will not have fewer than two
+            rows, widths = [*rows, [1] * axes], [*widths, widths[-1]]
         first = [[1] * axes, *rows]
         return nets.DynUNet(
             **common,
@@ -119,7 +122,8 @@ def build(name: str, *, axes: int, channels: int, classes: int, strides: Sequenc
         )
     if name == "segresnet":
         down = [1, *[2] * len(rows)]
-        return nets.SegResNet(**common, init_filters=width, blocks_down=down, blocks_up=[1] * len(rows))
+        filters = 8 * max(1, round(width / 8))  # it normalises groups of eight
+        return nets.SegResNet(**common, init_filters=filters, blocks_down=down, blocks_up=[1] * len(rows))
     if name == "attention-unet":
         return nets.AttentionUnet(**common, channels=widths, strides=rows)
     return nets.SwinUNETR(**common, feature_size=12 * max(1, round(width / 12)))

@@ -87,7 +87,8 @@ def brightness(scans: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> dict
     >>> brightness([np.array([[0.0, 1, 9, 9]])], [np.array([0, 0, 2, 2])])
     {'above': True, 'label': 2}
     """
-    counts = np.sum([np.bincount(mask.ravel(), minlength=int(max(m.max() for m in masks)) + 1) for mask in masks], axis=0)
+    k = 1 + max(int(mask.max()) for mask in masks)
+    counts = np.sum([np.bincount(mask.ravel(), minlength=k) for mask in masks], axis=0)
     right = 0
     for scan, mask in zip(scans, masks, strict=True):
         grey = scan.mean(axis=0)

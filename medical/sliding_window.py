@@ -8,8 +8,6 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from pipelines.engines import load_framework
 
 torch: Any = load_framework("torch")
@@ -20,17 +18,15 @@ _SIGMA = 0.125  # of the Gaussian, in windows: nnU-Net's and MONAI's
 
 
 def starts(extent: int, window: int, overlap: float) -> list[int]:
-    """Return where windows begin along an axis, evenly, so that neighbours share at least `overlap` of a window.
+    """Return where windows begin along an axis, where MONAI's do: neighbours share at least `overlap` of a window.
 
     Examples
     --------
-    >>> starts(100, 40, 0.5), starts(30, 40, 0.5)
-    ([0, 20, 40, 60], [0])
+    >>> starts(100, 40, 0.5), starts(90, 40, 0.5), starts(30, 40, 0.5)
+    ([0, 20, 40, 60], [0, 20, 40, 50], [0])
     """
-    if extent <= window:
-        return [0]
-    count = int(np.ceil((extent - window) / max(1, window * (1 - overlap)))) + 1
-    return np.rint(np.linspace(0, extent - window, count)).astype(int).tolist()
+    last = max(0, extent - window)
+    return [*range(0, last, max(1, int(window * (1 - overlap)))), last]
 
 
 def windowed_scores(
@@ -49,7 +45,7 @@ def windowed_scores(
     network : callable
         Takes `(b, c, *window)` and returns scores `(b, k, *window)`.
     image : tensor, (c, *shape)
-        The scan; what is smaller than a window is filled up with zeros on both sides.
+        The scan; what is smaller than a window is filled up with its outermost voxels on both sides.
     window : sequence of int
         Voxels a window, one number an axis.
     overlap : float
@@ -77,31 +73,39 @@ def windowed_scores(
     shape = image.shape[1:]
     padded, before = _filled(image, window)
     weight = _gaussian(window).to(image.device)
-    corners = itertools.product(*(starts(extent, side, overlap) for extent, side in zip(padded.shape[1:], window, strict=True)))
+    places = [starts(extent, side, overlap) for extent, side in zip(padded.shape[1:], window, strict=True)]
+    share = weight.new_zeros((1, window[0], *padded.shape[2:]))  # what all windows with the same first row weigh
+    for cut in _cuts(places[1:], window[1:]):
+        share[(slice(None), slice(None), *cut)] += weight
     inner = tuple(slice(first, first + extent) for first, extent in zip(before[1:], shape[1:], strict=True))
     total: Any = None
-    mass: Any = None
-    base = 0
+    mass, base = share.clone(), 0
 
     def finished(rows: int) -> Iterator[tuple[int, Any]]:
         first, last = max(base, before[0]), min(base + rows, before[0] + shape[0])
-        if first < last and total is not None:
-            part = (total[:, first - base : last - base] / mass[first - base : last - base])[(slice(None), slice(None), *inner)]
-            yield first - before[0], part
+        if first < last:
+            at = (slice(None), slice(first - base, last - base), *inner)
+            yield first - before[0], total[at] / mass[at]
 
-    for group in _batched(corners, batch_size):
-        cuts = [tuple(slice(at, at + side) for at, side in zip(corner, window, strict=True)) for corner in group]
+    for cuts in _batched(_cuts(places, window), batch_size):
         scores = _mirrored(network, torch.stack([padded[(slice(None), *cut)] for cut in cuts]), flips)
         if total is None:
             total = scores.new_zeros((scores.shape[1], window[0], *padded.shape[2:]))
-            mass = scores.new_zeros((window[0], *padded.shape[2:]))
         for cut, score in zip(cuts, scores, strict=True):
             if moved := cut[0].start - base:
                 yield from finished(moved)
-                total, mass, base = _moved(total, moved, 1), _moved(mass, moved, 0), base + moved
-            total[(slice(None), slice(None), *cut[1:])] += score * weight
-            mass[(slice(None), *cut[1:])] += weight
+                base += moved
+                _move(total, moved)
+                _move(mass, moved)
+                mass += share
+            total[(slice(None), slice(None), *cut[1:])].addcmul_(score, weight)
     yield from finished(window[0])
+
+
+def _cuts(places: Sequence[Sequence[int]], window: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Yield all windows that begin at these places of each axis, the last axis changing first."""
+    for corner in itertools.product(*places):
+        yield tuple(slice(at, at + side) for at, side in zip(corner, window, strict=True))
 
 
 def _batched(items: Any, size: int) -> Iterator[tuple[Any, ...]]:
@@ -112,11 +116,11 @@ def _batched(items: Any, size: int) -> Iterator[tuple[Any, ...]]:
 
 
 def _filled(image: Any, window: Sequence[int]) -> tuple[Any, list[int]]:
-    """Fill a scan up to the size of a window, and return how many voxels were put before it along each axis."""
+    """Fill a scan up to a window with its outermost voxels, and return how many were put before it along each axis."""
     lacking = [max(0, side - extent) for extent, side in zip(image.shape[1:], window, strict=True)]
     before = [lack // 2 for lack in lacking]
     sides = [side for lack, first in zip(reversed(lacking), reversed(before), strict=True) for side in (first, lack - first)]
-    return (torch.nn.functional.pad(image, sides) if any(lacking) else image), before
+    return (torch.nn.functional.pad(image[None], sides, mode="replicate")[0] if any(lacking) else image), before
 
 
 def _gaussian(window: Sequence[int]) -> Any:
@@ -127,12 +131,16 @@ def _gaussian(window: Sequence[int]) -> Any:
 
 def _mirrored(network: Callable[[Any], Any], batch: Any, flips: Sequence[int]) -> Any:
     """Return the mean scores over all ways to turn the windows round."""
+    if not flips:
+        return network(batch).float()  # turning nothing round would copy it all
     ways = [axes for count in range(len(flips) + 1) for axes in itertools.combinations([axis + 2 for axis in flips], count)]
     return sum(network(batch.flip(axes)).float().flip(axes) for axes in ways) / len(ways)
 
 
-def _moved(rows: Any, by: int, axis: int) -> Any:
-    """Drop the first rows, and put as many of zeros behind."""
-    by = min(by, rows.shape[axis])
-    kept = rows.narrow(axis, by, rows.shape[axis] - by)
-    return torch.cat([kept, torch.zeros_like(rows.narrow(axis, 0, by))], dim=axis)
+def _move(slab: Any, by: int) -> None:
+    """Drop the first rows of each channel, and put as many of zeros behind; in place, as new memory is slow to come by."""
+    kept = slab.shape[1] - by
+    for at in range(0, kept, by):  # by so many at once no row is overwritten before it was read
+        rows = min(by, kept - at)
+        slab[:, at : at + rows] = slab[:, at + by : at + by + rows]
+    slab[:, kept:] = 0

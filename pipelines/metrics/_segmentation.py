@@ -1,6 +1,7 @@
-"""The segmentation report: overlap and surface distances by structure with intervals, baselines, groups and the worst cases."""
+"""The segmentation report: overlap and distances, case by case or of all pixels, intervals, baselines, groups, worst cases."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ import pandas as pd
 from pipelines import checks
 from pipelines.bootstrap import affordable, intervals
 from pipelines.errors import DataError
+from pipelines.metrics import _segmentation_pooled as pool
 from pipelines.metrics import _segmentation_tables as made
 from pipelines.metrics._answers import check_clusters, group_columns
 from pipelines.metrics._segmentation_masks import Masks, check_masks, check_sequence
 from pipelines.metrics._segmentation_measures import Measures, measure
-from pipelines.metrics._segmentation_notes import baseline_notes, notes, units
-from pipelines.metrics._segmentation_sums import scores, weighted_scores
+from pipelines.metrics._segmentation_notes import baseline_notes, interval_notes, notes, units
+from pipelines.metrics._segmentation_sums import weighted_scores
 from pipelines.report import Report
 
 __all__ = ["segmentation"]
@@ -32,6 +34,8 @@ def segmentation(
     ignore: int | None = None,
     spacing: Sequence[float] | Sequence[Sequence[float]] | None = None,
     tolerance: float = 1.0,
+    pooled: bool = False,
+    boundary_tolerance: float = 0.0075,
     groups: Sequence[Hashable] | Mapping[str, Sequence[Hashable]] | pd.DataFrame | None = None,
     clusters: Sequence[Hashable] | None = None,
     baselines: Mapping[str, Any] | None = None,
@@ -45,6 +49,9 @@ def segmentation(
     mean over the cases in which it is defined, as advised for medical images in [1]_. Where neither mask has a structure the case
     does not count for it; where only one has it, Dice, IoU and surface Dice are 0, and HD95 is undefined. Intervals of 95 % come
     from a bootstrap over cases, or over clusters of them.
+
+    With ``pooled=True`` the pixels of all cases are counted together, as for street scenes [4]_: there a class is not judged by
+    an image that has next to nothing of it.
 
     Parameters
     ----------
@@ -61,6 +68,10 @@ def segmentation(
         Millimetres from voxel to voxel along each axis; without it distances are in voxels.
     tolerance : float
         Distance within which a surface counts as found by surface Dice, in millimetres, or without ``spacing`` in voxels.
+    pooled : bool
+        Whether figures are of all pixels together.
+    boundary_tolerance : float
+        Distance within which a boundary counts as met by boundary F1, as a share of the diagonal; for ``pooled=True``.
     groups : sequence of shape (n,), DataFrame or mapping of sequences, optional
         A group for each case, or several columns of them (site, sex, age); the report then has a row per group.
     clusters : sequence of shape (n,), optional
@@ -73,7 +84,7 @@ def segmentation(
     n_bootstrap : int
         Number of resamples; fewer are drawn where cases times structures are very many, and a note says so.
     context : mapping, optional
-        Facts to keep with the numbers (parameters, device, versions); ``background``, ``ignore``, ``tolerance``, the units,
+        Facts to keep with the numbers (parameters, device, versions); ``background``, ``ignore``, tolerance and units,
         ``n_bootstrap`` and ``seed`` are added.
 
     Returns
@@ -87,6 +98,12 @@ def segmentation(
         ``headline``, ``baselines``, ``structures`` (a row each, with the median and the 5 % quantile of its Dice,
         ``volume_bias`` with its sign, and how many true masks have it), ``confusion`` (voxels), ``groups``, ``cases`` (the worst
         first, at most 300) and ``errors``; curve ``dice_by_case``. Distances are those of MONAI, between the voxels at the edge.
+
+        With ``pooled=True``: headline ``mean_iou``, the mean over the structures of the IoU of all pixels; ``mean_dice``
+        likewise, ``pixel_accuracy``, ``frequency_weighted_iou``, and ``boundary_f1``, which is measured in each image for each
+        structure that one of the masks has there, and averaged [5]_. Tables ``headline``, ``baselines``, ``classes`` (a row
+        each, the background's too), ``confusion``, ``groups``, ``cases`` (the one with the largest share of wrong pixels first)
+        and ``errors`` (the structures with the most wrong pixels first).
 
     Raises
     ------
@@ -102,6 +119,8 @@ def segmentation(
     .. [3] S. Nikolov et al., "Clinically applicable segmentation of head and neck anatomy for radiotherapy", JMIR 23(7), 2021,
            https://doi.org/10.2196/26151
     .. [4] J. Long, E. Shelhamer and T. Darrell, "Fully convolutional networks for semantic segmentation", CVPR 2015, section 5.
+    .. [5] G. Csurka, D. Larlus and F. Perronnin, "What is a good evaluation measure for semantic segmentation?", BMVC 2013,
+           https://doi.org/10.5244/C.27.32
 
     Examples
     --------
@@ -112,56 +131,80 @@ def segmentation(
     {'dice': 0.857, 'hd95': 1.0, 'surface_dice': 1.0}
     """
     checks.number("tolerance", tolerance, 0)
+    checks.number("boundary_tolerance", boundary_tolerance, 0, 1)
     masks = check_masks(y_true, classes, background, ignore, spacing)
+    if pooled and spacing is not None:
+        raise DataError("spacing is for distances, and figures of all pixels together hold none; leave it out, or pooled=True.")
     n_bootstrap, cut = affordable(n_bootstrap, masks.n * len(masks.structures), _BOOTSTRAP_BUDGET)
     members = None if clusters is None else check_clusters(clusters, masks.n)
     columns = None if groups is None else group_columns(groups, masks.n)
-    ours, others = _measured(masks, y_pred, baselines, tolerance)
-    found = scores(ours)
+    measured: Any = partial(pool.count, share=boundary_tolerance) if pooled else partial(measure, tolerance=tolerance)
+    weigh: Any = pool.weighted_scores if pooled else weighted_scores
+    ours, others = _measured(masks, y_pred, baselines, measured)
+    found = {name: float(values[0]) for name, values in weigh(ours, np.ones((masks.n, 1))).items()}
     single = masks.n == 1 or (members is not None and len(np.unique(members)) == 1)
-    spread = {} if single else _intervals(ours, n_bootstrap, seed, members)
-    cases = made.case_table(ours, masks)
-    tables = {
-        "headline": made.headline_table(found, spread),
-        "baselines": made.baseline_table(ours, others),
-        "structures": made.structure_table(ours, masks),
-        "confusion": made.confusion_table(ours, masks),
-    }
-    if columns is not None:
-        tables["groups"] = made.group_table(ours, columns)
-    tables |= {"cases": cases.head(_MOST_ROWS), "errors": made.error_table(ours, masks)}
-    if len(cases) > _MOST_ROWS:
-        cut = [f"The table of cases holds the {_MOST_ROWS} worst of {len(cases)} rows.", *cut]
+    spread = {} if single else intervals(partial(weigh, ours), masks.n, n_bootstrap=n_bootstrap, seed=seed, clusters=members)
+    tables = {"headline": made.headline_table(found, spread)}
+    tables |= (_pooled_tables if pooled else _case_tables)(ours, others, masks, columns)
+    if len(tables["cases"]) > _MOST_ROWS:
+        cut = [f"The table of cases holds the {_MOST_ROWS} worst of {len(tables['cases'])} rows.", *cut]
+        tables["cases"] = tables["cases"].head(_MOST_ROWS)
     if not baselines:
         cut = [f"No baseline was given; {tables['baselines'].index[1]!r} stands for one.", *cut]
+    headline = next(iter(found))
+    if pooled:
+        said = pool.notes(ours, masks, boundary_tolerance) + interval_notes(ours, members)
+    else:
+        said = notes(ours, masks, tolerance, members, tables.get("groups"))
+    facts = {"boundary_tolerance": boundary_tolerance} if pooled else {**_units(ours, masks), "tolerance": tolerance}
     return Report(
         task="segmentation",
-        headline="dice",
+        headline=headline,
         metrics=found,
         tables=tables,
-        curves={"dice_by_case": made.dice_by_case(ours, masks)},
+        curves={} if pooled else {"dice_by_case": made.dice_by_case(ours, masks)},
         n=masks.n,
-        notes=(
-            *baseline_notes(tables["baselines"], masks),
-            *notes(ours, masks, tolerance, members, tables.get("groups")),
-            *cut,
-        ),
-        context={**(context or {}), **_facts(ours, masks), "tolerance": tolerance, "n_bootstrap": n_bootstrap, "seed": seed},
+        notes=(*baseline_notes(tables["baselines"], headline, masks), *said, *cut),
+        context={**(context or {}), **_facts(masks), **facts, "n_bootstrap": n_bootstrap, "seed": seed},
     )
 
 
+def _case_tables(ours: Measures, others: Mapping[str, Measures], masks: Masks, columns: Any) -> dict[str, pd.DataFrame]:
+    groups = {} if columns is None else {"groups": made.group_table(ours, columns)}
+    return {
+        "baselines": made.baseline_table(ours, others),
+        "structures": made.structure_table(ours, masks),
+        "confusion": made.confusion_table(ours, masks),
+        **groups,
+        "cases": made.case_table(ours, masks),
+        "errors": made.error_table(ours, masks),
+    }
+
+
+def _pooled_tables(ours: pool.Counts, others: Mapping[str, pool.Counts], masks: Masks, columns: Any) -> dict[str, pd.DataFrame]:
+    groups = {} if columns is None else {"groups": pool.group_table(ours, columns)}
+    return {
+        "baselines": pool.baseline_table(ours, others),
+        "classes": pool.class_table(ours, masks),
+        "confusion": made.confusion_table(ours, masks),
+        **groups,
+        "cases": pool.case_table(ours),
+        "errors": pool.error_table(ours, masks),
+    }
+
+
 def _measured(
-    masks: Masks, y_pred: Any, baselines: Mapping[str, Any] | None, tolerance: float
-) -> tuple[Measures, dict[str, Measures]]:
+    masks: Masks, y_pred: Any, baselines: Mapping[str, Any] | None, measured: Callable[[Masks, Any], list[Any]]
+) -> tuple[Any, dict[str, Any]]:
     """Measure the model and what it is compared with."""
     others = dict(baselines or {})
     if not others and masks.background is not None:
         others = {_everywhere(masks, masks.background): masks.background}
     models = [("y_pred", y_pred), *((f"baselines[{name!r}]", said) for name, said in others.items())]
-    ours, *theirs = measure(masks, [(name, _checked(said, name, masks)) for name, said in models], tolerance)
+    ours, *theirs = measured(masks, [(name, _checked(said, name, masks)) for name, said in models])
     if not others:  # which class is the most frequent is known only now
         most = int(ours.confusion.sum(axis=1).argmax())
-        others, theirs = {_everywhere(masks, most): most}, measure(masks, [("baseline", most)], tolerance)
+        others, theirs = {_everywhere(masks, most): most}, measured(masks, [("baseline", most)])
     return ours, dict(zip(others, theirs, strict=True))
 
 
@@ -177,13 +220,10 @@ def _everywhere(masks: Masks, label: int) -> str:
     return f"all {masks.classes[label]}"
 
 
-def _facts(ours: Measures, masks: Masks) -> dict[str, Any]:
+def _facts(masks: Masks) -> dict[str, Any]:
+    return {"background": None if masks.background is None else masks.classes[masks.background], "ignore": masks.ignore}
+
+
+def _units(ours: Measures, masks: Masks) -> dict[str, Any]:
     distance, volume = units(ours, masks)
-    background = None if masks.background is None else masks.classes[masks.background]
-    return {"background": background, "ignore": masks.ignore, "distances": distance, "volumes": volume}
-
-
-def _intervals(ours: Measures, n_bootstrap: int, seed: int, clusters: np.ndarray | None) -> dict[str, tuple[float, float]]:
-    return intervals(
-        lambda weights: weighted_scores(ours, weights), ours.n, n_bootstrap=n_bootstrap, seed=seed, clusters=clusters
-    )
+    return {"distances": distance, "volumes": volume}

@@ -221,8 +221,9 @@ def _refuse_fractions(mask: np.ndarray, name: str) -> None:
 
 def _shifted(mask: np.ndarray, counts: np.ndarray) -> np.ndarray:
     # One order of axes for all, since masks from NIfTI files come in the other one.
-    moved = np.where(counts, mask, -1).astype(np.int32, order="C")
+    moved = mask.astype(np.int32, order="C")
     moved += 1
+    moved[~counts] = 0
     return moved
 
 

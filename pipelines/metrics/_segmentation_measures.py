@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 from pipelines.errors import DataError
 from pipelines.metrics._segmentation_masks import Case, Masks
 
-__all__ = ["Measures", "measure", "ratio", "surface_distances"]
+__all__ = ["Measures", "measure", "pair_counts", "ratio", "surface_distances"]
 
 _PERCENTILE = 0.95
 _MM3_PER_ML = 1000
@@ -113,7 +113,7 @@ def measure(masks: Masks, models: Sequence[tuple[str, Any]], tolerance: float) -
         sizes.append(_voxel_size(case.spacing) if masks.spacing is not None else 1.0)
         boxes = find_objects(case.truth, len(masks.classes))
         for row, confusion, said in zip(rows, confusions, case.said, strict=True):
-            counts = _counts(case.truth, said, len(masks.classes))
+            counts = pair_counts(case.truth, said, len(masks.classes))
             confusion += counts
             row.append(_row(masks, case, said, boxes, counts, tolerance))
     return [
@@ -164,8 +164,14 @@ def _voxel_size(spacing: tuple[float, ...]) -> float:
     return math.prod(spacing) / (_MM3_PER_ML if len(spacing) == 3 else 1)
 
 
-def _counts(truth: np.ndarray, said: np.ndarray, k: int) -> np.ndarray:
-    """Confusion matrix of one case, without what counts nowhere."""
+def pair_counts(truth: np.ndarray, said: np.ndarray, k: int) -> np.ndarray:
+    """Return the confusion matrix of one case in the layout of `Case`, without what counts nowhere.
+
+    Examples
+    --------
+    >>> pair_counts(np.array([[1, 2, 0]]), np.array([[1, 1, 0]]), 2).tolist()
+    [[1, 0], [1, 0]]
+    """
     pairs = np.bincount((truth * (k + 1) + said).ravel(), minlength=(k + 1) ** 2)
     return pairs.reshape(k + 1, k + 1)[1:, 1:]
 

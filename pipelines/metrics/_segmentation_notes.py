@@ -7,9 +7,10 @@ import pandas as pd
 
 from pipelines.metrics._segmentation_masks import Masks
 from pipelines.metrics._segmentation_measures import Measures
+from pipelines.metrics._segmentation_pooled import Counts
 from pipelines.report import BELOW_BASELINE
 
-__all__ = ["baseline_notes", "notes", "units"]
+__all__ = ["baseline_notes", "interval_notes", "notes", "units"]
 
 _SHOWN = 10  # structures or groups named in a sentence
 
@@ -22,10 +23,10 @@ def units(measures: Measures, masks: Masks) -> tuple[str, str]:
     return ("voxels", "voxels") if solid else ("pixels", "pixels")
 
 
-def baseline_notes(table: pd.DataFrame, masks: Masks) -> list[str]:
+def baseline_notes(table: pd.DataFrame, headline: str, masks: Masks) -> list[str]:
     """Say which simple model is not beaten; by the share of right pixels only where the background counts like the rest."""
     found = []
-    for metric in ("dice",) if masks.background is not None else ("dice", "pixel_accuracy"):
+    for metric in (headline,) if masks.background is not None else (headline, "pixel_accuracy"):
         ours = table[metric].iloc[0]
         for name, theirs in table[metric].iloc[1:].items():
             if ours <= theirs:
@@ -43,7 +44,7 @@ def notes(
         f"Distances are in {distance}, volumes in {volume}; surface Dice counts as found what is within {tolerance:g} "
         f"{distance} of the other surface."
     ]
-    found += _empty_notes(measures, masks) + _interval_notes(measures, clusters)
+    found += _empty_notes(measures, masks) + interval_notes(measures, clusters)
     if groups is not None and groups["dice"].isna().any():
         found.append(f"No mask of the groups {_named(groups.index[groups['dice'].isna()])} has a structure; undefined there.")
     return found
@@ -74,7 +75,8 @@ def _empty_notes(measures: Measures, masks: Masks) -> list[str]:
     return found
 
 
-def _interval_notes(measures: Measures, clusters: np.ndarray | None) -> list[str]:
+def interval_notes(measures: Measures | Counts, clusters: np.ndarray | None) -> list[str]:
+    """Say what the intervals rest on."""
     n = measures.n if clusters is None else len(np.unique(clusters))
     if n == 1:
         return [f"There is one {'case' if clusters is None else 'cluster of cases'} only, so no interval can be had."]

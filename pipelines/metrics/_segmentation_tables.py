@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipelines.metrics._segmentation_masks import Masks
 from pipelines.metrics._segmentation_measures import Measures
+from pipelines.metrics._segmentation_pooled import Counts
 from pipelines.metrics._segmentation_sums import BY_CASE, by_structure, scores, weighted_scores
 
 __all__ = [
@@ -52,7 +53,7 @@ def structure_table(measures: Measures, masks: Masks) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(masks.names, name="structure"))
 
 
-def confusion_table(measures: Measures, masks: Masks) -> pd.DataFrame:
+def confusion_table(measures: Measures | Counts, masks: Masks) -> pd.DataFrame:
     """Count the voxels of all cases by what they are and what they were taken for."""
     rows, columns = (pd.Index(masks.classes, name=name) for name in ("true", "predicted"))
     return pd.DataFrame(measures.confusion, index=rows, columns=columns)

@@ -336,7 +336,7 @@ def test_weights_of_another_network_are_refused_with_names_of_both(tmp_path):
     import torch
 
     torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "w.pt")
-    with pytest.raises(DataError, match=r"for example weight \(2, 3\).* the network features\."):
+    with pytest.raises(DataError, match=r"for example weight \(2, 3\).* in the network features\."):
         ScanClassifier(**QUICK, network="small-cnn", weights=str(tmp_path / "w.pt")).fit(*digits(most=24))
 
 

@@ -6,7 +6,7 @@ import torch
 
 from medical.classification import NETWORKS as NAMES
 from medical.classifier_augmentation import Augmentation
-from medical.classifier_networks import NETWORKS, Averaged, ClassWeightedLoss, SmallCNN, build, bytes_needed, size_for
+from medical.classifier_networks import NETWORKS, ClassWeightedLoss, SmallCNN, Trainee, build, bytes_needed, size_for
 from pipelines.device import seeded
 
 
@@ -43,7 +43,7 @@ def test_memory_is_estimated_by_what_layers_give():
 
 def test_the_average_follows_the_network():
     network = torch.nn.Linear(1, 1, bias=False)
-    trained = Averaged(network, decay=0.5)
+    trained = Trainee(network, decay=0.5)
     torch.nn.init.constant_(network.weight, 1.0)
     torch.nn.init.constant_(trained.average.weight, 0.0)
     trained.train()
@@ -59,7 +59,7 @@ def test_the_average_follows_the_network():
 
 def test_a_batch_of_one_can_be_trained_on():
     network = build("densenet121", 2, 1, 2, [32, 32])
-    trained = Averaged(network).train()
+    trained = Trainee(network).train()
     assert trained(torch.randn(1, 1, 32, 32)).shape == (1, 2)
 
 

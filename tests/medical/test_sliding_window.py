@@ -24,14 +24,33 @@ def network(axes):
     return kind(1, 3, 3, padding=1).eval()
 
 
-@pytest.mark.parametrize(("shape", "window"), [((40, 24, 32), (16, 16, 16)), ((48, 40), (16, 8)), ((64, 8, 8), (8, 8, 8))])
+def both(shape, window, batch_size, overlap):
+    """Return our scores of a random scan, and MONAI's."""
+    image, net = torch.randn(1, *shape), network(len(shape))
+    options = {"overlap": overlap, "mode": "gaussian", "padding_mode": "replicate"}
+    with torch.no_grad():
+        theirs = monai.inferers.sliding_window_inference(image[None], window, batch_size, net, **options)[0]
+        return joined(net, image, window, batch_size=batch_size, overlap=overlap), theirs
+
+
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [
+        ((40, 24, 32), (16, 16, 16)),
+        ((41, 30, 37), (16, 12, 16)),
+        ((10, 20, 40), (16, 16, 16)),
+        ((48, 40), (16, 8)),
+        ((50, 9), (15, 11)),
+    ],
+)
 @pytest.mark.parametrize("batch_size", [1, 3, 50])
 def test_equals_monai(shape, window, batch_size):
-    image, net = torch.randn(1, *shape), network(len(shape))
-    with torch.no_grad():
-        theirs = monai.inferers.sliding_window_inference(image[None], window, batch_size, net, overlap=0.5, mode="gaussian")[0]
-        ours = joined(net, image, window, batch_size=batch_size)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(*both(shape, window, batch_size, 0.5), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.6, 0.9])  # slabs move on by all their rows, by most, by few
+def test_equals_monai_however_much_windows_overlap(overlap):
+    torch.testing.assert_close(*both((37, 22), (12, 10), 4, overlap), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(5, 30), (30, 5), (3, 4), (16, 16), (17, 33)])
