@@ -46,6 +46,7 @@ bench: install
 	$(BIN)/python -m benchmarks.nlp
 	$(BIN)/python -m benchmarks.speech
 	$(BIN)/python -m benchmarks.medical
+	$(BIN)/python -m benchmarks.medical_cost
 	$(BIN)/python -m benchmarks.records
 
 clean:

@@ -1,4 +1,4 @@
-"""Image classification: accuracy on real images, the cost over plain Keras, throughput from files, import time and memory.
+"""Images: how good classes and masks are on real ones, the cost over plain Keras, throughput from files, import time and memory.
 
 Run `python -m benchmarks.vision [name …]`; the names are the functions in `BENCHMARKS`.
 """
@@ -191,6 +191,111 @@ def _jpegs(root: Path, n: int) -> tuple[list[str], list[str]]:
     return data.folder(root)
 
 
+# ---------------------------------------------------------------- masks
+def _masked(name: str, part: str) -> tuple[list[str], list[str]]:
+    folder = SHARED / "vision" / name / part
+    return data.pairs(folder / "images", folder / "labels")
+
+
+def _segmented(name: str, **params: Any) -> tuple[dict[str, Any], Any]:
+    """Fit with defaults on the training part, and judge on the test part."""
+    from vision import ImageSegmenter
+
+    started = time.process_time()
+    model = ImageSegmenter(verbose=0, **params).fit(*_masked(name, "train"))
+    processor = time.process_time() - started
+    report = model.evaluate(*_masked(name, "test"))
+    figures = {
+        **{key: round(value, 4) for key, value in report.metrics.items()},
+        "random_forest_mean_iou": round(float(report.tables["baselines"].loc["random forest", "mean_iou"]), 4),
+        "fit_s": round(model.fit_seconds_),
+        "fit_processor_s": round(processor),
+        "epochs": len(model.history_),
+    }
+    return figures, report
+
+
+def em_membrane() -> dict[str, Any]:
+    """Membranes in electron micrographs, 24 images to learn from and 6 to judge, defaults, from scratch."""
+    figures, report = _segmented("em_membrane", classes={"membrane": 0, "cell": 1})
+    return {**figures, "membrane_dice": round(float(report.tables["classes"].loc["membrane", "dice"]), 4)}
+
+
+def camvid_small() -> dict[str, Any]:
+    """Street scenes of 11 classes, 92 images to learn from and 39 to judge, defaults, from scratch."""
+    rows = (SHARED / "vision" / "camvid_small" / "classes.csv").read_text().splitlines()[1:]
+    numbers = {name: int(number) for number, name, _ in (row.split(",") for row in rows)}
+    figures, report = _segmented("camvid_small", ignore_label=numbers.pop("unlabelled"), classes=numbers)
+    by_class = {name: round(float(iou), 4) for name, iou in report.tables["classes"]["iou"].items()}
+    return {**figures, "times_random_forest": round(figures["mean_iou"] / figures["random_forest_mean_iou"], 3), "iou": by_class}
+
+
+def segmenter_cost() -> dict[str, Any]:
+    """`ImageSegmenter.fit` beside `keras.Model.fit`: same net, loss, images, batch, epochs; ours fits a forest, too."""
+    from pipelines.engines import load_framework
+    from vision import ImageSegmenter, images, segmenter_networks
+
+    keras = load_framework("keras")
+    paths = _masked("camvid_small", "train")
+    size, n = (176, 240), 40
+    X, y = (np.stack([images.decode(path)[: size[0]] for path in part[: n + 8]]) for part in paths)
+    y = y[..., 0]
+    epochs, batch = 3, 4
+
+    def ours() -> None:
+        model = ImageSegmenter(augment="none", image_size=list(size), epochs=epochs, batch_size=batch, verbose=0)
+        model.fit(X[:n], y[:n], valid=(X[n:], y[n:]))
+
+    def plain() -> None:
+        keras.utils.set_random_seed(0)
+        net = segmenter_networks.build("unet", None, 3, 12)
+        loss = segmenter_networks.SegmentationLoss(np.ones(12), "dice")
+        net.compile(keras.optimizers.AdamW(2e-3, weight_decay=0.01), loss, jit_compile=False)
+        pixels = X.astype(np.float32)
+        net.fit(pixels[:n], y[:n], batch_size=batch, epochs=epochs, validation_data=(pixels[n:], y[n:]), verbose=0)
+
+    ours(), plain()  # the first fit in a process is slower
+    return in_turns(ours, plain, runs=3)
+
+
+def tiled_prediction() -> dict[str, Any]:
+    """Memory to predict 4,000 x 4,000 pixels beyond the image itself; and how far tiles are from the whole at 2,000 x 2,000."""
+    from vision import ImageSegmenter, images, tiles
+
+    with tempfile.TemporaryDirectory() as root:
+        model = ImageSegmenter(epochs=4, verbose=0).fit(*_masked("em_membrane", "train"))
+        folder = model.save(f"{root}/model")
+        code = (
+            "import sys, numpy as np; from pipelines import load; model = load(sys.argv[1]); side = int(sys.argv[2]);"
+            "model.predict([np.zeros((64, 64), np.uint8)]);"
+            "image = np.random.default_rng(0).integers(0, 256, (side, side), np.uint8);"
+            "peak = lambda: next(int(line.split()[1]) / 1024 for line in open('/proc/self/status') if line.startswith('VmHWM'));"
+            "before = peak(); model.predict([image]); print(peak() - before)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(folder), "4000"], capture_output=True, text=True, check=True)
+    image = images.resize(images.decode(_masked("em_membrane", "test")[0][0]), (2000, 2000))
+    apart, whole = (_maps(model.model_, image, tile) for tile in (tiles.TILE, 2048))
+    return {
+        "beyond_the_image_mib": round(float(done.stdout.split()[-1])),
+        "largest_difference": float(np.abs(apart - whole).max()),
+        "other_decisions": int(np.count_nonzero(apart.argmax(axis=-1) != whole.argmax(axis=-1))),
+    }
+
+
+def _maps(network: Any, image: np.ndarray, tile: int) -> np.ndarray:
+    """Return the probabilities that a network gives an image in tiles of a size."""
+    from scipy.special import softmax
+
+    from vision import tiles
+
+    parts = tiles.scores(network.predict_on_batch, image[None], 16, tile=tile)
+    maps = {at: softmax(scores[0], axis=-1) for at, scores in parts}
+    found = np.empty((*image.shape[:2], next(iter(maps.values())).shape[-1]), np.float32)
+    for at, part in maps.items():
+        found[at] = part
+    return found
+
+
 # ---------------------------------------------------------------- import and memory
 def import_time() -> dict[str, Any]:
     """Seconds of a fresh process for the import alone, median of five; and what an empty interpreter takes."""
@@ -230,11 +335,37 @@ def predict_memory() -> dict[str, Any]:
     return {"peak_mib": peaks, "growth_mib": round(peaks["20000"] - peaks["2000"], 1)}
 
 
+# ---------------------------------------------------------------- explanations
+def explain() -> dict[str, Any]:
+    """Heat maps of the digits that are told right: how many are faithful, and what they take, unchecked, beside `predict`."""
+    from vision import ImageClassifier
+
+    X, X_test, y, y_test = digits(0)
+    model = ImageClassifier(verbose=0).fit(X, y)
+    right = X_test[model.predict(X_test) == y_test]
+
+    def judged(method: str) -> dict[str, Any]:
+        found = model.explain(right, method)
+        areas = ("deletion", "random_deletion", "insertion", "random_insertion")
+        return {
+            "images": len(found),
+            "faithful": round(statistics.mean(one.faithful for one in found), 4),
+            **{area: round(statistics.mean(getattr(one, area) for one in found), 4) for area in areas},
+        }
+
+    model.explain(right, check=False), model.predict(right)  # the first in a process are slower
+    cost = in_turns(lambda: model.explain(right, check=False), lambda: model.predict(right))
+    return {"grad-cam_beside_predict": cost} | {
+        method: judged(method) for method in ("grad-cam", "integrated-gradients", "occlusion")
+    }
+
+
 BENCHMARKS = {
     function.__name__: function
     for function in (
         import_time, fit_cost, predict_cost, predict_files, predict_memory,
-        accuracy_digits, accuracy_mnist, accuracy_cifar10_small, accuracy_hymenoptera,
+        accuracy_digits, accuracy_mnist, accuracy_cifar10_small, accuracy_hymenoptera, explain,
+        segmenter_cost, tiled_prediction, em_membrane, camvid_small,
     )
 }  # fmt: skip
 

@@ -97,9 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--x", help=cli_data.Samples.options["x"])
     predict.add_argument("--device", default="auto")
     predict.add_argument(
+        "--abstain", type=float, help="classes: the largest share of wrong answers, say 0.05; unsure samples then get null"
+    )
+    predict.add_argument(
         "--format", choices=("txt", "srt", "vtt", "tsv", "json"), help="recordings: what transcripts are written as"
     )
-    predict.add_argument("--out", help="recordings: a folder for a file each, not the standard output; scans: one for masks")
+    predict.add_argument(
+        "--out", help="recordings: a folder for a file each, not the standard output; scans and images: one for masks"
+    )
     _add_options(predict, "a table of time series", cli_data.TimeSeries.options)
     predict.add_argument("--future", help="forecasting: a table with the columns known in advance, for the rows to forecast")
     predict.add_argument(

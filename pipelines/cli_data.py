@@ -18,6 +18,7 @@ __all__ = [
     "READERS",
     "ForecastSeries",
     "MonitoredSeries",
+    "MaskedImages",
     "MaskedScans",
     "Parts",
     "Recordings",
@@ -50,7 +51,7 @@ class Samples:
         "y": "a table's column with the labels; several columns of 0 and 1 are several labels a sample",
         "group": "a table's column (patient, speaker) that is kept on one side of the split",
     }
-    predicting: ClassVar[tuple[str, ...]] = ()
+    predicting: ClassVar[tuple[str, ...]] = ("abstain",)
 
     def parts(self, model: Any, arguments: Namespace) -> Parts:
         """Read the data, and hold out a share of it; groups stay whole."""
@@ -79,7 +80,7 @@ class Samples:
         classes = model.classes_.tolist()
         return [
             {"sample": name, "prediction": _said(p, classes, model.multilabel_), "proba": _proba(row, classes)}
-            for name, p, row in zip(names, model.decide(proba), proba, strict=True)
+            for name, p, row in zip(names, model.decide(proba, abstain=arguments.abstain), proba, strict=True)
         ]
 
     def _inputs(self, model: Any, arguments: Namespace) -> tuple[list[Any], list[Any]]:
@@ -227,6 +228,32 @@ class MaskedScans(Scans):
         if not isinstance(x, str) or not isinstance(y, str):
             raise ParameterError("--x and --y name one column each: that of the scans, and that of the masks.")
         return data.table(path, x=x)[0], data.table(path, x=y)[0]
+
+
+class MaskedImages(MaskedScans):
+    """Images with masks: two folders, a mask an image of the same stem; or a table that names both."""
+
+    about: ClassVar[str] = "images and their masks, in two folders or both named in a table"
+    options: ClassVar[dict[str, str]] = {
+        **Samples.options,
+        "masks": "the folder with the masks, a file an image of the same stem, where --data is the folder with the images",
+    }
+
+    def truth(self, model: Any, arguments: Namespace) -> dict[str, Any]:
+        """Return the arguments of `evaluate`; the report has a row a group."""
+        return Samples.truth(self, model, arguments)
+
+    def _read(self, arguments: Namespace) -> tuple[Any, Any, Any]:
+        if not Path(arguments.data).is_dir():
+            if arguments.masks:
+                raise ParameterError(
+                    f"{arguments.data} is a table, which names the masks in a column: --y COLUMN. Leave --masks out."
+                )
+            return super()._read(arguments)
+        if not arguments.masks:
+            raise ParameterError(f"{arguments.data} is a folder of images. Name the folder of their masks, too: --masks FOLDER")
+        _refuse_columns(arguments)
+        return *data.pairs(arguments.data, arguments.masks), None
 
 
 class Records(Scans):
@@ -522,6 +549,7 @@ READERS: dict[str, Reader] = {
     "records": Records(),
     "scans": Scans(),
     "masked-scans": MaskedScans(),
+    "masked-images": MaskedImages(),
     "series": ForecastSeries(),
     "monitored-series": MonitoredSeries(),
 }

@@ -12,6 +12,7 @@ TASKS = {
     "anomaly-detection": "timeseries.anomaly:AnomalyDetector",
     "forecasting": "timeseries.forecasting:Forecaster",
     "image-classification": "vision.classification:ImageClassifier",
+    "image-segmentation": "vision.segmentation:ImageSegmenter",
     "scan-classification": "medical.classification:ScanClassifier",
     "scan-segmentation": "medical.segmentation:ScanSegmenter",
     "record-classification": "medical.records:RecordClassifier",
@@ -21,8 +22,10 @@ TASKS = {
 
 DEMOS = {
     "digits": "vision.demo:digits",
+    "scenes": "vision.demo:scenes",
     "docstrings": "nlp.demo:docstrings",
     "commands": "speech.demo:commands",
+    "template": "medical.demo:template",
     "co2": "timeseries.demo:co2",
     "faults": "timeseries.demo:faults",
 }

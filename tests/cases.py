@@ -122,6 +122,14 @@ CASES = {
         unknown_said="sample 1, 'digit 9', was never seen",
         grid={"epochs": [1, 2]},
     ),
+    "image-segmentation": Case(
+        params={"image_size": 32, "epochs": 2, "batch_size": 8, "verbose": 0},
+        data=_discs,
+        unreadable="no-such-file.png",
+        unknown=np.full((20, 24), 7),
+        unknown_said="mask of sample 1 holds labels that are none: 7",
+        grid={"epochs": [1, 2]},
+    ),
     "record-classification": Case(
         params={"epochs": 2, "verbose": 0},
         data=_tumours,

@@ -13,6 +13,7 @@ HEADLINES = {  # what the report that an example prints is about
     "anomaly_detection": "vus_pr",
     "forecasting": "mase",
     "image_classification": "accuracy",
+    "image_segmentation": "mean_iou",
     "record_classification": "accuracy",
     "scan_classification": "accuracy",
     "scan_segmentation": "dice",

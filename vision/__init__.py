@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .classification import ImageClassifier
+    from .segmentation import ImageSegmenter
 
-__all__ = ["ImageClassifier"]
+__all__ = ["ImageClassifier", "ImageSegmenter"]
 
 
 def __getattr__(name: str) -> Any:
@@ -13,6 +14,10 @@ def __getattr__(name: str) -> Any:
         from .classification import ImageClassifier
 
         return ImageClassifier
+    if name == "ImageSegmenter":
+        from .segmentation import ImageSegmenter
+
+        return ImageSegmenter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

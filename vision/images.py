@@ -18,7 +18,21 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipelines.errors import DataError
 
-__all__ = ["CACHE_BYTES", "THREADS", "Reader", "check", "decode", "decoded", "learn", "load", "png", "resize"]
+__all__ = [
+    "CACHE_BYTES",
+    "THREADS",
+    "Reader",
+    "WholeReader",
+    "check",
+    "decode",
+    "decoded",
+    "learn",
+    "learn_whole",
+    "load",
+    "png",
+    "resize",
+    "size_of",
+]
 
 CACHE_BYTES = 2**30  # training images that fit are decoded once; more are read again every epoch
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5 to 8 lie on a side
@@ -52,25 +66,49 @@ class Reader:
 
     def pixels(self, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Map the values of the samples `rows` to 0–255 as float32; eight-bit images are there already."""
-        if images.dtype == np.uint8:
-            return images.astype(np.float32)
-        low, high = self.values
-        lows, highs = (edge(images, axis=(1, 2, 3)) for edge in (np.min, np.max))
-        odd = (lows < low - (high - low)) | (highs > high + (high - low))  # more than one range away: other units
-        if self.values == (0.0, 255.0) and highs.max() <= 1:  # from 0 to 1: in other units, too, unless all is black
-            odd |= highs > 0
-        if odd.any():
-            k = int(np.argmax(odd))
-            raise DataError(
-                f"Sample {rows[k]} has values from {lows[k]:g} to {highs[k]:g}, but the training images had {low:g} to {high:g}. "
-                "Scale it as the training images were scaled."
-            )
-        return (images.astype(np.float32) - low) * (255 / (high - low))
+        return _pixels(images, rows, self.values)
+
+
+@dataclass(frozen=True)
+class WholeReader:
+    """How any accepted sample becomes pixels at its own size: the learned channels and value range.
+
+    Examples
+    --------
+    >>> WholeReader(1, (0.0, 1.0))([np.array([[0.0, 1.0]])], 0)[0, 1]
+    array([255.], dtype=float32)
+    """
+
+    channels: int
+    values: tuple[float, float] = (0.0, 255.0)
+
+    def __call__(self, X: Any, i: int) -> np.ndarray:
+        """Return the pixels `(height, width, channels)` of the sample `X[i]`, those of eight bits as uint8."""
+        image = load(X[i], i, None, self.channels)
+        return image if image.dtype == np.uint8 else _pixels(image[None], np.array([i]), self.values)[0]
+
+
+def _pixels(images: np.ndarray, rows: np.ndarray, values: tuple[float, float]) -> np.ndarray:
+    """Map the values of the samples `rows` from the range `values` to 0–255."""
+    if images.dtype == np.uint8:
+        return images.astype(np.float32)
+    low, high = values
+    lows, highs = (edge(images, axis=(1, 2, 3)) for edge in (np.min, np.max))
+    odd = (lows < low - (high - low)) | (highs > high + (high - low))  # more than one range away: other units
+    if values == (0.0, 255.0) and highs.max() <= 1:  # from 0 to 1: in other units, too, unless all is black
+        odd |= highs > 0
+    if odd.any():
+        k = int(np.argmax(odd))
+        raise DataError(
+            f"Sample {rows[k]} has values from {lows[k]:g} to {highs[k]:g}, but the training images had {low:g} to {high:g}. "
+            "Scale it as the training images were scaled."
+        )
+    return (images.astype(np.float32) - low) * (255 / (high - low))
 
 
 # ---------------------------------------------------------------- one image
-def load(sample: Any, index: int, size: tuple[int, int], channels: int) -> np.ndarray:
-    """Decode one sample and bring it to a size and a number of channels; errors name the index and the file."""
+def load(sample: Any, index: int, size: tuple[int, int] | None, channels: int) -> np.ndarray:
+    """Decode one sample, bring it to a number of channels and, if one is given, to a size; errors name both index and file."""
     return _grey_or_colour(_guarded(decode, sample, index, size), channels)
 
 
@@ -306,16 +344,62 @@ def learn(X: Any, size: tuple[int, int] | None, channels: int | None, choose: Ca
     DataError
         Naming the first unreadable samples and how many there are.
     """
-    if isinstance(X, np.ndarray):
-        X = _check_block(X)
-        shapes = [X.shape[1:]]
-    else:
-        _check_column(X)
-        shapes = list(_survey(X))
+    X, shapes = _surveyed(X)
     size = size or choose([shape[:2] for shape in shapes])
-    channels = channels or (1 if all(shape[2] == 1 for shape in shapes) else 3)
+    channels = channels or _channels(shapes)
     images, low, high = _decode_all(X, size, channels)
     return images, Reader(size, channels, _range(low, high))
+
+
+def learn_whole(X: Any, channels: int | None) -> tuple[Any, WholeReader, list[tuple[int, int]]]:
+    """Decode all training images once, each at its own size, and learn from them how to read others.
+
+    Parameters
+    ----------
+    X : list or ndarray
+        Samples.
+    channels : int, optional
+        Given, or None for 1 where every image is grey and 3 otherwise.
+
+    Returns
+    -------
+    X, reader, sizes : tuple
+        The decoded images where they fit into `CACHE_BYTES`, else `X` itself; the reader; and each image's (height, width).
+
+    Raises
+    ------
+    DataError
+        Naming the first unreadable samples and how many there are.
+    """
+    X, shapes = _surveyed(X)
+    channels = channels or _channels(shapes)
+    images, low, high = _decode_all(X, None, channels)
+    return images, WholeReader(channels, _range(low, high)), [shape[:2] for shape in shapes]
+
+
+def size_of(sample: Any, index: int) -> tuple[int, int]:
+    """Return a sample's (height, width) upright, from the header where it is a file.
+
+    Examples
+    --------
+    >>> size_of(np.zeros((2, 3)), 0)
+    (2, 3)
+    """
+    height, width = _guarded(_shape, sample, index)[:2]
+    return height, width
+
+
+def _surveyed(X: Any) -> tuple[Any, list[Any]]:
+    """Return the samples, an array of them as `(n, height, width, channels)`, and the shape of each."""
+    if isinstance(X, np.ndarray):
+        X = _check_block(X)
+        return X, [X.shape[1:]] * len(X)
+    _check_column(X)
+    return X, list(_survey(X))
+
+
+def _channels(shapes: list[Any]) -> int:
+    return 1 if all(shape[2] == 1 for shape in shapes) else 3
 
 
 def decoded(X: Any, reader: Reader) -> Any:
@@ -343,9 +427,9 @@ def _shape(sample: Any) -> Any:
         return height, width, 1 if image.mode in ("1", "L", *_WIDE) else 3
 
 
-def _decode_all(X: Any, size: tuple[int, int], channels: int) -> tuple[Any, float, float]:
+def _decode_all(X: Any, size: tuple[int, int] | None, channels: int) -> tuple[Any, float, float]:
     """Decode everything once; keep it if it fits; return the extreme values of what has more than eight bits."""
-    if isinstance(X, np.ndarray) and X.shape[1:] == (*size, channels):
+    if isinstance(X, np.ndarray) and X.shape[1:] == (*(size or X.shape[1:3]), channels):
         wide = X.dtype != np.uint8
         return X, *((float(X.min()), float(X.max())) if wide else (np.inf, -np.inf))
     keep: list[np.ndarray] | None = []
@@ -364,7 +448,7 @@ def _decode_all(X: Any, size: tuple[int, int], channels: int) -> tuple[Any, floa
     _raise_first(problems, len(X))
     if keep is None:
         return X, low, high
-    one_kind = len({image.dtype for image in keep}) == 1
+    one_kind = len({(image.dtype, image.shape) for image in keep}) == 1
     return np.stack(keep) if one_kind else keep, low, high
 
 

@@ -45,6 +45,7 @@ EXTRAS = {
     "torch": "nlp", "transformers": "nlp", "accelerate": "nlp", "safetensors": "nlp",
     "safetensors.torch": "nlp", "tokenizers": "nlp", "captum": "nlp",
     "onnx": "export", "onnxscript": "export", "onnxruntime": "export",
+    "tf2onnx": "export", "ai_edge_litert.interpreter": "export",
     "whisper": "speech", "av": "speech", "silero_vad": "speech", "jiwer": "speech",
     "espeakng_loader": "synthesis", "ctranslate2": "ctranslate2", "faster_whisper": "dev",
     "monai": "medical", "nibabel": "medical", "pydicom": "medical", "PIL": "medical",
@@ -58,7 +59,7 @@ _ON_TORCH = (
 #: Import name -> pip name, where they differ.
 PACKAGES = {
     "safetensors.torch": "safetensors", "whisper": "openai-whisper", "silero_vad": "silero-vad",
-    "espeakng_loader": "espeakng-loader",
+    "espeakng_loader": "espeakng-loader", "ai_edge_litert.interpreter": "ai-edge-litert",
     "faster_whisper": "faster-whisper", "PIL": "pillow",
 }  # fmt: skip
 
@@ -94,8 +95,9 @@ def load_framework(name: str, *, extra: str | None = None) -> ModuleType:
     ----------
     name : str
         "tensorflow", "keras", "torch", "transformers", "accelerate", "safetensors", "safetensors.torch",
-        "tokenizers", "captum", "onnx", "onnxscript", "onnxruntime", "whisper", "av", "silero_vad", "espeakng_loader",
-        "jiwer", "faster_whisper", "ctranslate2", "monai", "nibabel", "pydicom" or "PIL".
+        "tokenizers", "captum", "onnx", "onnxscript", "onnxruntime", "tf2onnx", "ai_edge_litert.interpreter",
+        "whisper", "av", "silero_vad", "espeakng_loader", "jiwer", "faster_whisper", "ctranslate2", "monai",
+        "nibabel", "pydicom" or "PIL".
     extra : str, optional
         The extra an error message tells to install, such as "timeseries"; the framework's usual one by default.
 
@@ -128,6 +130,8 @@ def load_framework(name: str, *, extra: str | None = None) -> ModuleType:
             return _load_torch(extra)
         if name == "keras":
             _load_keras_backend(extra)
+        elif name == "tf2onnx":
+            _load_tensorflow(extra)
         elif name in _ON_TORCH:
             torch = _load_torch(extra or EXTRAS[name])
             return _import_silero(torch, extra) if name == "silero_vad" else _import(name, extra)

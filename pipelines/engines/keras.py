@@ -1,10 +1,11 @@
-"""The Keras engine: `train`, `infer`, `save_weights`, `load_weights` for networks written in Keras, on any of its backends.
+"""The Keras engine: `train`, `infer`, `gradients`, `save_weights`, `load_weights` for networks in Keras, on any of its backends.
 
 `train` wraps `keras.Model.fit` and adds what every task needs around it: a schedule, early stopping with the best weights kept,
 checkpoints that survive `kill -9`, and an interruption that keeps what was learned.
 """
 
 import contextlib
+import importlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
@@ -15,12 +16,13 @@ import numpy as np
 
 from ..data import Ahead, Batches, gathered, prefetch
 from ..device import Device
+from ..errors import ParameterError
 from . import load_framework
 from .conduct import Course, reading, unfit, writing
 
 keras: Any = load_framework("keras")
 
-__all__ = ["infer", "load_weights", "save_weights", "train"]
+__all__ = ["gradients", "infer", "load_weights", "save_weights", "train"]
 
 
 def train(
@@ -123,6 +125,46 @@ def infer(model: Any, batches: Batches, *, device: Device) -> np.ndarray:
     with device.scope(), _tracing_expected():
         outputs = [np.asarray(model.predict_on_batch(inputs)) for inputs in gathered(map(itemgetter(0), prefetch(batches)))]
     return np.concatenate(outputs)
+
+
+def gradients(function: Callable[[Any], Any], inputs: Any) -> np.ndarray:
+    """Return how the values of a function change with its inputs; Keras has no word for it that all its backends know.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a tensor and returns one value a sample, which depends on that sample alone.
+    inputs : ndarray or tensor, (n, …)
+        Where.
+
+    Returns
+    -------
+    ndarray, (n, …)
+
+    Raises
+    ------
+    ParameterError
+        On a backend without gradients.
+
+    Examples
+    --------
+    >>> gradients(lambda x: keras.ops.sum(x**2, axis=1), np.array([[1.0, 2.0]]))
+    array([[2., 4.]], dtype=float32)
+    """
+    backend, x = keras.backend.backend(), keras.ops.convert_to_tensor(inputs, dtype=keras.backend.floatx())
+    if backend == "tensorflow":
+        with load_framework("tensorflow").GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            values = function(x)
+        found = tape.gradient(values, x)
+    elif backend == "torch":
+        x = x.detach().requires_grad_()
+        (found,) = load_framework("torch").autograd.grad(function(x).sum(), x)
+    elif backend == "jax":
+        found = importlib.import_module("jax").grad(lambda x: keras.ops.sum(function(x)))(x)
+    else:
+        raise ParameterError(f"Keras computes no gradients on {backend}. Set KERAS_BACKEND to tensorflow, torch or jax.")
+    return keras.ops.convert_to_numpy(found)
 
 
 def save_weights(model: Any, path: Path) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipelines.errors import DataError
 
-__all__ = ["Answers", "check_answers", "check_clusters", "check_groups", "check_operating", "group_columns"]
+__all__ = ["Answers", "check_answers", "check_clusters", "check_groups", "check_limits", "check_operating", "group_columns"]
 
 _SUM_TOLERANCE = 1e-3  # rows of a half-precision softmax add up to 1 within this
 _RANGE_TOLERANCE = 1e-6  # and single precision gives 1.0000001 now and then
@@ -189,6 +189,21 @@ def check_operating(operating: Mapping[str, Any], answers: Answers) -> dict[str,
         raise DataError(f"operating has no meaning with {len(answers.classes)} classes that exclude each other; leave it out.")
     k = len(answers.classes) if answers.multilabel else 1
     return {str(name): _check_threshold(value, k) for name, value in operating.items()}
+
+
+def check_limits(limits: Mapping[str, Any], answers: Answers) -> dict[str, float]:
+    """Return the named limits of confidence as numbers from 0 to 1.
+
+    Examples
+    --------
+    >>> check_limits({"sure": 0.9}, check_answers(["cat", "dog"], [0.2, 0.9], None, None))
+    {'sure': 0.9}
+    """
+    if not isinstance(limits, Mapping):
+        raise DataError(f"limits must be a mapping from names to confidences, but received a {type(limits).__name__}.")
+    if answers.multilabel:
+        raise DataError("limits has no meaning where samples have several labels; leave it out.")
+    return {str(name): float(_check_threshold(value, 1)[0]) for name, value in limits.items()}
 
 
 def _ndim(y_true: Any) -> int:

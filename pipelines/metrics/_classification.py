@@ -9,11 +9,12 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from pipelines.bootstrap import affordable, intervals
-from pipelines.metrics._answers import Answers, check_answers, check_clusters, check_operating, group_columns
+from pipelines.metrics._answers import Answers, check_answers, check_clusters, check_limits, check_operating, group_columns
 from pipelines.metrics._curves import curves
 from pipelines.metrics._mistakes import mistakes
 from pipelines.metrics._operating import OperatingPoints
 from pipelines.metrics._scores import per_class, scores
+from pipelines.metrics._selective import Selection, Withheld, sureness
 from pipelines.metrics._weighted import WeightedScores
 from pipelines.report import BELOW_BASELINE, Example, Report
 
@@ -23,6 +24,7 @@ _COMPARED = ["accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "log_loss"]
 _CONSTANT = "constant (test prevalence)"
 _BOOTSTRAP_BUDGET = 400_000_000  # resamples x samples x classes; about ten seconds on one core
 _UNKNOWN = (float("nan"), float("nan"))
+_SURE = 0.9  # a confidence from which answers are taken as certain, rightly or not
 _GROUP_BLOCK = 2_000_000  # memberships held at once
 
 
@@ -35,6 +37,7 @@ def classification(
     groups: Sequence[Hashable] | Mapping[str, Sequence[Hashable]] | pd.DataFrame | None = None,
     clusters: Sequence[Hashable] | None = None,
     operating: Mapping[str, float | Sequence[float]] | None = None,
+    limits: Mapping[str, float] | None = None,
     baselines: Mapping[str, Any] | None = None,
     seed: int = 0,
     n_bootstrap: int = 1000,
@@ -68,6 +71,9 @@ def classification(
         Two classes, or multi-label: named thresholds (one number, or one a label), chosen on validation data. The report then
         has a table with the sensitivity, specificity and predictive values of deciding by each of them; for two classes those
         of ``classes[1]``.
+    limits : mapping of str to float, optional
+        One label a sample: named limits of confidence, chosen on validation data. The report then has a table with the share of
+        the samples that are answered with more confidence than each of them, and the share of these answers that are wrong.
     baselines : mapping of str to array-like, optional
         What simple models say about the same samples, each shaped like ``proba`` and decided by the default rule.
         Default: a constant prediction of the shares of the classes in ``y_true``.
@@ -85,8 +91,9 @@ def classification(
     -------
     Report
         Headline ``accuracy`` (multi-label: ``f1_macro``, and accuracy is that of the whole row); tables ``headline``,
-        ``baselines``, ``classes``, ``confusion``, ``groups``, ``operating points`` and ``errors``; curves ``roc``, ``pr``
-        and ``reliability``.
+        ``baselines``, ``classes``, ``confusion``, ``groups``, ``operating points``, ``abstention`` and ``errors``; curves
+        ``roc``, ``pr``, ``reliability`` and, with one label a sample, ``risk_coverage``: how many of the surest answers are
+        wrong. Its area is the metric ``aurc``; ``ece`` is the expected calibration error, over 15 bins.
         Macro ROC-AUC and PR-AUC are one-vs-rest over the classes for which they are defined.
 
     Raises
@@ -120,6 +127,8 @@ def classification(
         tables["groups"] = _group_table(answers, weighted, groups)
     if operating:
         tables["operating points"] = _operating_table(OperatingPoints(answers, check_operating(operating, answers)), resampled)
+    if limits:
+        tables["abstention"] = _operating_table(Withheld(answers, check_limits(limits, answers)), resampled)
     tables["errors"] = mistakes(answers)
     headline = "f1_macro" if answers.multilabel else "accuracy"
     return Report(
@@ -127,7 +136,7 @@ def classification(
         headline=headline,
         metrics=found,
         tables=tables,
-        curves=curves(answers),
+        curves=curves(answers) | ({} if answers.multilabel else {"risk_coverage": Selection(answers).curve()}),
         n=answers.n,
         notes=(*_baseline_notes(tables["baselines"], headline), *_notes(answers, tables, drawn), *notes),
         context={**(context or {}), "threshold": answers.threshold, "n_bootstrap": n_bootstrap, "seed": seed},
@@ -184,7 +193,9 @@ def _group_table(answers: Answers, weighted: WeightedScores, groups: Any) -> pd.
     return frame.set_index(pd.Index(index, name="group"))
 
 
-def _operating_table(points: OperatingPoints, resampled: Callable[..., dict[str, tuple[float, float]]]) -> pd.DataFrame:
+def _operating_table(
+    points: OperatingPoints | Withheld, resampled: Callable[..., dict[str, tuple[float, float]]]
+) -> pd.DataFrame:
     """Make a row for each measure of each operating point; an interval only where the value itself is defined."""
     found, spread = points(np.ones((points.n, 1))), resampled(points)
     rows = []
@@ -224,7 +235,18 @@ def _notes(answers: Answers, tables: dict[str, pd.DataFrame], clusters: np.ndarr
         )
     if _CONSTANT in tables["baselines"].index:
         notes.append(f"No baseline was given; {_CONSTANT!r} knows the class shares of these very labels.")
-    return notes + _cluster_notes(answers.n, clusters) + _group_notes(tables.get("groups"))
+    return notes + _sure_notes(answers) + _cluster_notes(answers.n, clusters) + _group_notes(tables.get("groups"))
+
+
+def _sure_notes(answers: Answers) -> list[str]:
+    if answers.multilabel:
+        return []
+    sure, wrong = sureness(answers)
+    given = sure >= _SURE
+    if not given.any():
+        return []
+    share = f"{100 * (1 - wrong[given].mean()):.1f} %"
+    return [f"Of the {given.sum():,} answers given with {100 * _SURE:.0f} % confidence or more, {share} were right."]
 
 
 def _cluster_notes(n: int, clusters: np.ndarray | None) -> list[str]:

@@ -7,6 +7,7 @@ import sklearn.metrics as sk
 
 from pipelines.metrics._answers import Answers
 from pipelines.metrics._curves import reliability
+from pipelines.metrics._selective import Selection
 
 __all__ = ["defined_mean", "per_class", "scores"]
 
@@ -99,7 +100,8 @@ def _probability_scores(answers: Answers) -> dict[str, float]:
         brier = sk.brier_score_loss(answers.y_true, proba, labels=range(k))
     bins = reliability(answers)
     gaps = (bins["confidence"] - bins["frequency"]).abs() * bins["count"]
-    return {"log_loss": log_loss, "brier": brier, "ece": gaps.sum() / bins["count"].sum()}
+    found = {"log_loss": log_loss, "brier": brier, "ece": gaps.sum() / bins["count"].sum()}
+    return found if answers.multilabel else found | {"aurc": Selection(answers).area(np.ones((answers.n, 1)))[0]}
 
 
 def _roc_auc(truth: np.ndarray, score: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from pipelines.metrics._answers import Answers
 from pipelines.metrics._curves import BINS, bin_numbers, confidences
+from pipelines.metrics._selective import Selection
 
 __all__ = ["Ranking", "WeightedScores"]
 
@@ -35,6 +36,7 @@ class WeightedScores:
         self._losses = _losses(answers)
         self._gaps = _gaps(answers)
         columns = [1] if answers.binary else range(len(answers.classes))
+        self._selection = None if answers.multilabel else Selection(answers)
         self._rankings = [Ranking(answers.truth[:, j], answers.proba[:, j]) for j in columns]
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -44,6 +46,8 @@ class WeightedScores:
         found = {name: loss @ weights / total for name, loss in self._losses.items()}
         found |= self._counted(weights, total)
         found["ece"] = np.abs(self._gaps @ weights).sum(axis=0) / total
+        if self._selection:
+            found["aurc"] = self._selection.area(weights)
         areas = [ranking.areas(weights) for ranking in self._rankings]
         found["roc_auc"], found["pr_auc"] = (_defined_mean(np.array(column)) for column in zip(*areas, strict=True))
         return found

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 from .. import checks, data, metrics
 from ..errors import DataError, ParameterError
 from ..report import Example, Report
+from .abstention import confidence_limit, refusal
 
 __all__ = ["ClassifierMixin", "best_temperature", "is_multilabel"]
 
+_RISKS = (0.01, 0.05, 0.1)  # at which a report says how many samples would be answered
 _SHOWN = 12  # mistakes with picture or text in the HTML report
 _LONGEST = 2000  # letters of a text that a report keeps: with a hundred long documents it must still be a small file
 
@@ -37,12 +39,90 @@ class ClassifierMixin:
         probability of 0.8 is right in 80 % of cases [1]_; 1 without a validation part.
     threshold_ : ndarray
         Multi-label only: the probability from which each label counts as present, chosen on the validation part.
+    calibration_ : ndarray, (n, 2)
+        One label a sample: the confidence of the answers to the validation part, or to the samples of the last `calibrate`, the
+        surest first, and 1 where the answer was right. What `abstain` is worked out from; not there without such samples.
 
     References
     ----------
     .. [1] Berta, Holzmüller, Jordan, Bach (2025), "Rethinking Early Stopping: Refine, Then Calibrate", arXiv:2501.19195: the
        best epoch is the one with the smallest validation loss *after* the temperature is fitted.
     """
+
+    def predict(self, X: Any, *, abstain: float | None = None) -> np.ndarray:
+        """Predict one label a sample, in the order of `X`, or nothing where the model would rather not say.
+
+        Parameters
+        ----------
+        X : sequence
+            Samples.
+        abstain : float, optional
+            The largest share of wrong answers, say 0.05. The least sure samples then get None instead of a label, so that of the
+            answers that are given no more are wrong; with 95 % probability over the samples the model was calibrated on. Only
+            for one label a sample. Strictly, the guarantee needs `calibrate`: the validation part also chose the best epoch.
+
+        Returns
+        -------
+        ndarray
+            Labels in the kind they came in; with `abstain` of dtype object. Several labels: a 0/1 indicator.
+
+        Raises
+        ------
+        DataError
+            If so small a share cannot be guaranteed, with the one that can be and how many samples it would take; or if there
+            was no validation part.
+
+        Notes
+        -----
+        Selective classification with guaranteed risk (Geifman and El-Yaniv, 2017, arXiv:1705.08500), see
+        `pipelines.tasks.abstention`. It holds for samples like those of the calibration, which have to be independent of each
+        other (one scan a patient), and in the mean over all answers, not for each class.
+
+        Examples
+        --------
+        >>> model.calibrate(X_held, y_held).predict(X, abstain=0.05)  # doctest: +SKIP
+        array(['cat', None, 'dog'], dtype=object)
+        """
+        if abstain is None:
+            return super().predict(X)  # type: ignore[misc]
+        self._limit(abstain)  # before the work
+        return self.decide(self.predict_proba(X), abstain=abstain)
+
+    def calibrate(self, X: Any, y: Any) -> Self:
+        """Fit anew what makes scores probabilities and decisions; the network stays as it is.
+
+        Parameters
+        ----------
+        X, y : sequences
+            Samples that were not learned from, and their labels, such as those the model will meet.
+
+        Returns
+        -------
+        Self
+            The pipeline with another `temperature_` [2]_, several labels' `threshold_`, and `calibration_`. An earlier report is
+            of other probabilities, and dropped.
+
+        Raises
+        ------
+        DataError
+            If samples or labels cannot be used; the message names the first of them.
+
+        References
+        ----------
+        .. [2] C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599
+
+        Examples
+        --------
+        >>> pipelines.load("photos-model/").calibrate(X_held, y_held).save("photos-model/")  # doctest: +SKIP
+        """
+        self._ready()  # type: ignore[attr-defined]
+        X, y = self._samples(X, y)  # type: ignore[attr-defined]
+        y = self._targets(y)
+        self._calibrate_on(self._outputs(X), y)  # type: ignore[attr-defined]
+        self._note(f"Calibrated after the fit, on {len(y)} other samples.")
+        self.notes_[:] = dict.fromkeys(self.notes_)  # type: ignore[attr-defined]  # what is noticed again is said once
+        self.__dict__.pop("report_", None)
+        return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict probabilities.
@@ -59,22 +139,49 @@ class ClassifierMixin:
         """
         return self._proba(self._outputs(X))  # type: ignore[attr-defined]
 
-    def decide(self, proba: np.ndarray) -> np.ndarray:
+    def decide(self, proba: np.ndarray, *, abstain: float | None = None) -> np.ndarray:
         """Turn probabilities into predictions: the likeliest class, or, with several labels, those at their threshold.
 
         Parameters
         ----------
         proba : ndarray, (n, k)
             As `predict_proba` returns them.
+        abstain : float, optional
+            As in `predict`.
 
         Returns
         -------
         ndarray
             What `predict` returns for the same samples.
         """
+        if abstain is not None:
+            said = self.classes_[np.argmax(proba, axis=1)].astype(object)
+            said[proba.max(axis=1) <= self._limit(abstain)] = None
+            return said
         if self.multilabel_:
             return (proba >= self.threshold_).astype(np.int64)
         return self.classes_[np.argmax(proba, axis=1)]
+
+    def _limit(self, risk: float) -> float:
+        """Return the confidence above which answers are given."""
+        check_is_fitted(self, "model_")
+        checks.number("abstain", risk, 1e-6, 0.99)
+        if self.multilabel_:
+            raise ParameterError(
+                "abstain is for one label a sample, but these have several, each of which can be right or wrong. Leave it out, "
+                "and withhold labels by their probability: predict_proba(X)."
+            )
+        if not hasattr(self, "calibration_"):
+            raise DataError(
+                "abstain needs to know how often the model is right, but there was no validation part to learn it from. Call "
+                "calibrate(X, y) first, with samples that were not learned from."
+            )
+        sure, right = self.calibration_.T
+        limit = confidence_limit(sure, right, risk)
+        if limit is None:
+            cure = "Call calibrate(X, y) with more samples that were not learned from, or choose a larger abstain."
+            raise DataError(f"{refusal(sure, right, risk)} {cure}")
+        return limit
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the accuracy (multi-label: macro F1), as scikit-learn's tools expect."""
@@ -83,7 +190,7 @@ class ClassifierMixin:
         check_is_fitted(self, "model_")
         X, y = checks.samples(X, y)
         codes = self._targets(y)
-        predicted = self.predict(X)  # type: ignore[attr-defined]
+        predicted = self.predict(X)
         if self.multilabel_:
             return float(f1_score(codes, predicted, average="macro", zero_division=0))
         return float(np.mean(predicted == self.classes_[codes]))
@@ -193,8 +300,13 @@ class ClassifierMixin:
     def _calibrate_on(self, outputs: np.ndarray, y: np.ndarray) -> None:
         """Fit the temperature, and several labels' thresholds, on what the network says of samples it has not learned from."""
         _, self.temperature_ = best_temperature(outputs, y, self._class_weights())
+        proba = self._proba(outputs)
         if self.multilabel_:
-            self._learn_threshold(self._proba(outputs), y)
+            self.threshold_ = np.full(len(self.classes_), 0.5)
+            self._learn_threshold(proba, y)
+            return
+        told = np.column_stack([proba.max(axis=1), proba.argmax(axis=1) == y])
+        self.calibration_ = told[np.argsort(-told[:, 0], kind="stable")]
 
     def _learn_threshold(self, proba: np.ndarray, y: np.ndarray) -> None:
         """Choose each label's threshold where its F1 on the validation part is best; 0.5 where a label is absent there."""
@@ -222,6 +334,7 @@ class ClassifierMixin:
             self.classes_.tolist(),
             threshold=self.threshold_.tolist() if self.multilabel_ else None,
             groups=groups,
+            limits=self._limits(),
             baselines=self._baselines(X),
             seed=self.seed,  # type: ignore[attr-defined]
             context=context,
@@ -235,6 +348,14 @@ class ClassifierMixin:
             notes=(*report.notes, *self.notes_),  # type: ignore[attr-defined]
             examples=tuple(self._example(X, mistake) for mistake in errors.head(_SHOWN).itertuples()),
         )
+
+    def _limits(self) -> dict[str, float]:
+        """Return from which confidence on answers are given at a few risks, as far as these can be guaranteed."""
+        if not hasattr(self, "calibration_"):
+            return {}
+        sure, right = self.calibration_.T
+        found = {f"at most {100 * risk:g} % wrong": confidence_limit(sure, right, risk) for risk in _RISKS}
+        return {name: limit for name, limit in found.items() if limit is not None}
 
     def _baselines(self, X: Any) -> dict[str, np.ndarray]:
         """Return what simple models say of the same samples; a domain adds its own."""

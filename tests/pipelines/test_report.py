@@ -261,7 +261,7 @@ def page(report):
 def test_html_is_well_formed_with_unique_identifiers(page):
     parsed = Page(page)
     assert parsed.open == []
-    assert parsed.tags.count("svg") == 4
+    assert parsed.tags.count("svg") == 5
     identifiers = [value for name, value in parsed.attributes if name == "id"]
     assert len(identifiers) == len(set(identifiers))
     targets = [value[1:] for name, value in parsed.attributes if name in ("href", "xlink:href") and value[0] == "#"]
@@ -379,7 +379,7 @@ def test_html_is_the_same_twice(report, page):
 
 def test_plot_draws_curves_and_confusion():
     figure = classified(ODD[:3]).plot()
-    assert [axes.get_title() for axes in figure.axes] == ["roc", "pr", "reliability", "confusion"]
+    assert [axes.get_title() for axes in figure.axes] == ["roc", "pr", "reliability", "risk coverage", "confusion"]
     figure.savefig(io.BytesIO(), format="png")  # "$x_1$ and $" would fail as mathematics
 
 
