@@ -87,7 +87,7 @@ def test_large_images_are_predicted_in_tiles_that_equal_the_whole(fitted, monkey
     whole = fitted.predict_proba([image])[0]
     cover = tiles.tiles
     monkeypatch.setattr(tiles, "tiles", lambda shape, multiple, **_: cover(shape, multiple, tile=272, margin=128))
-    assert len(tiles.tiles((290, 330), 4)) == 4
+    assert len(tiles.tiles((290, 330), 4)) > 4
     np.testing.assert_allclose(fitted.predict_proba([image])[0], whole, atol=1e-4)
 
 
@@ -101,13 +101,13 @@ def test_instances_are_numbered_pieces(fitted):
 
 
 def test_mirrored_predictions_are_a_mean(fitted):
-    X, _ = discs(3, seed=1)
+    X = [image[:16, :16] for image in discs(3, seed=1)[0]]  # nothing is padded, and on one side only
     plain = fitted.predict_proba(X)
     fitted.test_flips = True
     try:
         mirrored = fitted.predict_proba([image[:, ::-1] for image in X])
         for a, b, c in zip(fitted.predict_proba(X), mirrored, plain, strict=True):
-            np.testing.assert_allclose(a, b[:, ::-1], atol=0.2)  # the sides of the image are padded on one side only
+            np.testing.assert_allclose(a, b[:, ::-1], atol=1e-4)
             assert not np.array_equal(a, c)
     finally:
         fitted.test_flips = False
