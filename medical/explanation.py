@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines import checks, store
 from pipelines.engines import load_framework
-from pipelines.errors import DataError, ParameterError
+from pipelines.errors import ParameterError
 
 from . import classifier_input, classifier_networks, nifti, volumes
 from .grids import Volume, affine_of
@@ -100,14 +100,7 @@ class Explanation:
             If the ending is another.
         """
         target = Path(path)
-        content = self._encoded(target)
-        if not target.parent.is_dir():
-            raise DataError(f"{target.parent} is no folder, so that {target.name} cannot be written there. Make it first.")
-        try:
-            with store.replacing(target) as new:
-                new.write_bytes(content)
-        except OSError as error:
-            raise DataError(f"{target} cannot be written: {error.strerror}. Choose another place.") from error
+        store.write_bytes(target, self._encoded(target))
         return target
 
     def _encoded(self, target: Path) -> bytes:
@@ -155,7 +148,7 @@ def explain(pipeline: Any, X: Any, method: str = "grad-cam", target: Any = None)
     .. [2] Zeiler, Fergus (2014), "Visualizing and Understanding Convolutional Networks", ECCV, arXiv:1311.2901.
     """
     checks.choice("method", method, METHODS)
-    code = None if target is None else _code(pipeline.classes_, target)
+    code = None if target is None else checks.target_code(pipeline.classes_, target)
     look = _Looker(pipeline, method)
     return [look.at(classifier_input.one(X, i, pipeline.plan_), code) for i in range(len(X))]
 
@@ -261,14 +254,6 @@ class _Looker:
         masks = [np.roll(hot.reshape(heat.shape), shift, axis=tuple(range(heat.ndim))) for shift in shifts]
         falls = [self.proba(seen)[0][code] - self.proba(np.where(mask, blurred, seen))[0][code] for mask in masks]
         return float(falls[0]), float(np.mean(falls[1:]))
-
-
-def _code(classes: np.ndarray, target: Any) -> int:
-    labels = classes.tolist()
-    target = target.item() if isinstance(target, np.generic) else target
-    if target not in labels:
-        raise ParameterError(f"target={target!r} is no label of this pipeline.{checks.did_you_mean(target, labels)}")
-    return int(labels.index(target))
 
 
 def _overlaid(scan: Volume, heat: np.ndarray) -> bytes:

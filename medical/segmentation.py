@@ -13,7 +13,7 @@ from pipelines.base import Pipeline
 from pipelines.errors import DataError, ParameterError
 from pipelines.progress import Progress, say
 from pipelines.tasks import SegmenterMixin
-from pipelines.tasks.segmentation import Each
+from pipelines.tasks.segmentation import Each, mask_files
 
 from . import files, intensities, scans, segmenter_memory, simple_segmenters, volumes
 from .grids import Volume
@@ -199,7 +199,9 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
         """
         self._ready()
         X, _ = self._samples(X)
-        files = _files_for(X, Path(folder), ".png" if self.plan_["kind"] == "2d" else ".nii.gz")
+        ending = ".png" if self.plan_["kind"] == "2d" else ".nii.gz"
+        instead = "Use predict, and volumes.write_mask."
+        files = mask_files(X, Path(folder), lambda path: path.name.split(".")[0] + ending, instead)
         Path(folder).mkdir(parents=True, exist_ok=True)
         for scan, mask, file in zip(X, self.predict(X), files, strict=True):
             volumes.write_mask(mask, scan, file)
@@ -480,19 +482,6 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
             image, truth, said = (np.take(array, at, axis=axis) for array in (image, truth, said))
             spacing = tuple(spacing[a] for a in others)
         return overlay(image, truth, said, names=self.classes_.tolist(), spacing=spacing)
-
-
-def _files_for(X: Sequence[Any], folder: Path, ending: str) -> list[Path]:
-    """Return a file a scan, named after it."""
-    made: dict[Path, Any] = {}
-    for i, source in enumerate(X):
-        if not isinstance(source, (str, os.PathLike)):
-            raise DataError(f"Sample {i} has no name to call its mask by: it is no path. Use predict, and volumes.write_mask.")
-        file = folder / (Path(source).name.split(".")[0] + ending)
-        if file in made:
-            raise DataError(f"{made[file]} and {source} would both become {file}. Give them to two calls with a folder each.")
-        made[file] = source
-    return list(made)
 
 
 def _channels_first(scan: Volume) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines import checks, store
 from pipelines.engines import load_framework
-from pipelines.errors import DataError, ParameterError
+from pipelines.errors import DataError
 from pipelines.report_text import clean, shortened, wrapped
 
 from .attribution import MOST_STEPS, Attribution, Word, attribute
@@ -194,7 +194,7 @@ def explain(pipeline: Any, texts: Sequence[Text], target: Any = None) -> Explana
     .. [1] Sundararajan, Taly, Yan (2017), "Axiomatic Attribution for Deep Networks", arXiv:1703.01365.
     """
     load_framework("captum", extra="nlp")  # before minutes of work
-    code = None if target is None else _code(pipeline.classes_, target)
+    code = None if target is None else checks.target_code(pipeline.classes_, target)
     proba = pipeline._proba(pipeline._infer(texts))
     codes = proba.argmax(axis=1) if code is None else np.full(len(texts), code)
     clean_texts = [plain(text) for text in texts]
@@ -206,14 +206,6 @@ def explain(pipeline: Any, texts: Sequence[Text], target: Any = None) -> Explana
         )
         for text, k, shares, one in zip(clean_texts, codes, proba, found, strict=True)
     )  # fmt: skip
-
-
-def _code(classes: np.ndarray, target: Any) -> int:
-    labels = classes.tolist()
-    target = target.item() if isinstance(target, np.generic) else target
-    if target not in labels:
-        raise ParameterError(f"target={target!r} is no label of this pipeline.{checks.did_you_mean(target, labels)}")
-    return int(labels.index(target))
 
 
 def _notes(found: Attribution) -> Iterator[str]:

@@ -10,7 +10,19 @@ import numpy as np
 
 from .errors import DataError, ParameterError
 
-__all__ = ["choice", "did_you_mean", "groups", "is_share", "number", "one_of_each", "parameter_names", "samples", "signature"]
+__all__ = [
+    "choice",
+    "did_you_mean",
+    "groups",
+    "is_share",
+    "named_weights",
+    "number",
+    "one_of_each",
+    "parameter_names",
+    "samples",
+    "signature",
+    "target_code",
+]
 
 
 def did_you_mean(name: object, options: Iterable[object]) -> str:
@@ -70,6 +82,41 @@ def number(name: str, value: Any, low: float, high: float = float("inf"), *, int
         raise ParameterError(f"{name} must be {what} {span}, but received {value!r}.")
     if not np.isfinite(float(value)):
         raise ParameterError(f"{name} must be finite, but received {value!r}.")
+
+
+def target_code(classes: np.ndarray, target: Any) -> int:
+    """Return the position among `classes` of the label that is to be explained; ParameterError if it is none of them.
+
+    Examples
+    --------
+    >>> target_code(np.array(["ant", "bee"]), "bee")
+    1
+    """
+    labels = classes.tolist()
+    target = target.item() if isinstance(target, np.generic) else target
+    if target not in labels:
+        raise ParameterError(f"target={target!r} is no label of this pipeline.{did_you_mean(target, labels)}")
+    return int(labels.index(target))
+
+
+def named_weights(class_weight: Any, classes: np.ndarray) -> np.ndarray:
+    """Return the weight of each class that a dict names, and 1 for the others; ParameterError where it is no such dict.
+
+    Examples
+    --------
+    >>> named_weights({"bee": 3}, np.array(["ant", "bee"])).tolist()
+    [1.0, 3.0]
+    """
+    if not isinstance(class_weight, dict):
+        raise ParameterError(f"class_weight must be None, 'balanced' or a dict of weights, but received {class_weight!r}.")
+    found = np.ones(len(classes))
+    known = {str(label): i for i, label in enumerate(classes.tolist())}
+    for label, weight in class_weight.items():
+        if str(label) not in known:
+            raise ParameterError(f"class_weight names the class {label!r}.{did_you_mean(label, known)}")
+        number(f"class_weight[{label!r}]", weight, 0)
+        found[known[str(label)]] = weight
+    return found
 
 
 def samples(X: Any, y: Any = None) -> tuple[Any, Any]:

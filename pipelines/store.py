@@ -28,7 +28,7 @@ import numpy as np
 
 from .errors import DataError, FormatError
 
-__all__ = ["FORMAT", "check_target", "read", "versions", "write"]
+__all__ = ["FORMAT", "check_target", "read", "replacing", "versions", "write", "write_bytes"]
 
 FORMAT = 1
 MANIFEST = "pipeline.json"
@@ -317,6 +317,17 @@ def _sha256(file: Path) -> str:
 
 
 # ---------------------------------------------------------------- single files
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write a file in one step; DataError if its folder is none, or it cannot be written."""
+    if not target.parent.is_dir():
+        raise DataError(f"{target.parent} is no folder, so that {target.name} cannot be written there. Make it first.")
+    try:
+        with replacing(target) as new:
+            new.write_bytes(content)
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror}. Choose another place.") from error
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary file to write; it takes the place of `path` in one step when the block ends well."""

@@ -1,11 +1,9 @@
 """`ImageClassifier`: from image files or arrays to classes, probabilities and a report."""
 
-import contextlib
 import functools
 import math
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -231,7 +229,7 @@ class ImageClassifier(ClassifierMixin, Pipeline):
         checks.choice("freeze", self.freeze, (True, False))
         if self.freeze and self.weights is None:
             raise ParameterError("freeze=True would train on random features. Give weights, or leave freeze=False.")
-        size = self._asked_size()
+        size = images.asked_size(self.image_size)
         row = networks.BACKBONES[self.backbone]
         if size and min(size) < row.minimum:
             raise ParameterError(
@@ -241,16 +239,6 @@ class ImageClassifier(ClassifierMixin, Pipeline):
         if self.weights == "imagenet" and row.application is None:
             raise ParameterError(f"backbone={self.backbone!r} has no ImageNet weights. Choose a Keras application.")
 
-    def _asked_size(self) -> tuple[int, int] | None:
-        if self.image_size is None:
-            return None
-        pair = self.image_size if isinstance(self.image_size, (list, tuple)) else (self.image_size, self.image_size)
-        if len(pair) != 2:
-            raise ParameterError(f"image_size must be a side or (height, width), but received {self.image_size!r}.")
-        for side in pair:
-            checks.number("image_size", side, 1, 10_000, integer=True)
-        return int(pair[0]), int(pair[1])
-
     def _inspect(self, X: Any, *, train: bool = False) -> Any:
         if not train:
             return images.check(X)
@@ -258,7 +246,9 @@ class ImageClassifier(ClassifierMixin, Pipeline):
 
         say(f"reading {len(X)} images", self.verbose)
         channels = 3 if networks.BACKBONES[self.backbone].application else None
-        X, reader = images.learn(X, self._asked_size(), channels, functools.partial(networks.default_size, self.backbone))
+        X, reader = images.learn(
+            X, images.asked_size(self.image_size), channels, functools.partial(networks.default_size, self.backbone)
+        )
         self.image_size_, self.channels_, self.value_range_ = list(reader.size), reader.channels, list(reader.values)
         return X
 
@@ -284,7 +274,9 @@ class ImageClassifier(ClassifierMixin, Pipeline):
 
     def _fine_tune(self, head: list[dict[str, Any]], fit: Callable[..., list[dict[str, Any]]]) -> list[dict[str, Any]]:
         """Train everything, gently, after the head; return both histories, told apart by `stage`."""
-        self._freeze_statistics()
+        from . import networks
+
+        networks.freeze_statistics(self.model_)
         head_only = self.model_.get_weights()
         head = [{"stage": "head", **record} for record in head]
         try:
@@ -370,28 +362,12 @@ class ImageClassifier(ClassifierMixin, Pipeline):
         assert found is not None
         return found, cached(valid_set, None)
 
-    def _freeze_statistics(self) -> None:
-        """Keep the pretrained batch statistics while the rest is tuned; small batches would spoil them."""
-        keras = load_framework("keras")
-        for layer in self.model_._flatten_layers():
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
-
     def _load_backbone(self) -> None:
         from . import networks
 
         backbone = self.model_.get_layer("backbone")
         if self.weights == "imagenet":
-            try:
-                with contextlib.redirect_stdout(sys.stderr):  # Keras prints a download's progress
-                    source = networks.pretrained_features(self.backbone, self._reader.size)
-            except Exception as error:  # keras.utils.get_file raises a bare Exception when a download fails
-                place = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
-                raise DataError(
-                    f"The ImageNet weights of {self.backbone!r} are neither in Keras' cache nor could they be fetched: {error}. "
-                    f"Put that file into {place}/, or pass weights='path/to/file.h5'."
-                ) from error
-            backbone.set_weights(source.get_weights())
+            backbone.set_weights(networks.imagenet_weights(self.backbone, self._reader.size))
             return
         path = Path(str(self.weights))
         if path.is_dir():

@@ -129,14 +129,7 @@ class Explanation:
         target = Path(path)
         if target.suffix.lower() != ".png":
             raise ParameterError(f"path={str(target)!r} has no ending a heat map can be written as. Expected .png.")
-        if not target.parent.is_dir():
-            raise DataError(f"{target.parent} is no folder, so that {target.name} cannot be written there. Make it first.")
-        content = self._drawn()
-        try:
-            with store.replacing(target) as new:
-                new.write_bytes(content)
-        except OSError as error:
-            raise DataError(f"{target} cannot be written: {error.strerror}. Choose another place.") from error
+        store.write_bytes(target, self._drawn())
         return target
 
     def _drawn(self) -> bytes:
@@ -190,7 +183,7 @@ def explain(pipeline: Any, X: Any, method: str = "grad-cam", target: Any = None,
     """
     checks.choice("method", method, METHODS)
     checks.choice("check", check, (True, False))
-    code = None if target is None else _code(pipeline.classes_, target)
+    code = None if target is None else checks.target_code(pipeline.classes_, target)
     look = (_Looker if hasattr(pipeline, "multilabel_") else _MaskLooker)(pipeline, method)
     return [one for rows in look.portions(X) for one in look.at(X, rows, code, check)]
 
@@ -356,11 +349,3 @@ def _ranks(heat: np.ndarray) -> np.ndarray:
 def _curves(values: np.ndarray) -> pd.DataFrame:
     names = ["deletion", "insertion", "random_deletion", "random_insertion"]
     return pd.DataFrame(values, columns=names, index=pd.Index(_SHARES[: len(values)], name="share"))
-
-
-def _code(classes: np.ndarray, target: Any) -> int:
-    labels = classes.tolist()
-    target = target.item() if isinstance(target, np.generic) else target
-    if target not in labels:
-        raise ParameterError(f"target={target!r} is no label of this pipeline.{checks.did_you_mean(target, labels)}")
-    return int(labels.index(target))

@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipelines.errors import DataError
+from pipelines import checks
+from pipelines.errors import DataError, ParameterError
 
 __all__ = [
     "CACHE_BYTES",
     "THREADS",
     "Reader",
     "WholeReader",
+    "asked_size",
     "check",
     "decode",
     "decoded",
@@ -375,6 +377,24 @@ def learn_whole(X: Any, channels: int | None) -> tuple[Any, WholeReader, list[tu
     channels = channels or _channels(shapes)
     images, low, high = _decode_all(X, None, channels)
     return images, WholeReader(channels, _range(low, high)), [shape[:2] for shape in shapes]
+
+
+def asked_size(image_size: Any) -> tuple[int, int] | None:
+    """Return (height, width) of the parameter `image_size`, a side or a pair; ParameterError if it is neither.
+
+    Examples
+    --------
+    >>> asked_size(28), asked_size([28, 32]), asked_size(None)
+    ((28, 28), (28, 32), None)
+    """
+    if image_size is None:
+        return None
+    pair = image_size if isinstance(image_size, (list, tuple)) else (image_size, image_size)
+    if len(pair) != 2:
+        raise ParameterError(f"image_size must be a side or (height, width), but received {image_size!r}.")
+    for side in pair:
+        checks.number("image_size", side, 1, 10_000, integer=True)
+    return int(pair[0]), int(pair[1])
 
 
 def size_of(sample: Any, index: int) -> tuple[int, int]:

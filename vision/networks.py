@@ -1,7 +1,10 @@
 """The table of backbones, and networks built from it: pixels 0–255 in, class scores (logits) out. Keras only, any backend."""
 
+import contextlib
 import functools
 import math
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +12,21 @@ from typing import Any
 import numpy as np
 
 from pipelines.engines import load_framework
+from pipelines.errors import DataError
 
 keras: Any = load_framework("keras")
 
-__all__ = ["BACKBONES", "Backbone", "ClassWeightedLoss", "augmented", "build", "default_size", "pretrained_features"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "ClassWeightedLoss",
+    "augmented",
+    "build",
+    "default_size",
+    "freeze_statistics",
+    "imagenet_weights",
+    "pretrained_features",
+]
 
 
 @dataclass(frozen=True)
@@ -212,6 +226,26 @@ class RandomView(keras.layers.Layer):
 def pretrained_features(backbone: str, size: tuple[int, int]) -> Any:
     """Return the backbone with its ImageNet weights, from Keras' cache or, where it is not there, from the network."""
     return _application(backbone, size, weights="imagenet")
+
+
+def imagenet_weights(backbone: str, size: tuple[int, int]) -> list[np.ndarray]:
+    """Return the ImageNet weights of a backbone, see `pretrained_features`; DataError if they cannot be had."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # Keras prints a download's progress
+            return list(pretrained_features(backbone, size).get_weights())
+    except Exception as error:  # keras.utils.get_file raises a bare Exception when a download fails
+        place = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
+        raise DataError(
+            f"The ImageNet weights of {backbone!r} are neither in Keras' cache nor could they be fetched: {error}. "
+            f"Put that file into {place}/, or pass weights='path/to/file.h5'."
+        ) from error
+
+
+def freeze_statistics(model: Any) -> None:
+    """Keep the pretrained batch statistics of a network while the rest is tuned; small batches would spoil them."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
 
 
 @keras.saving.register_keras_serializable("domain-pipelines")

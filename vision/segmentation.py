@@ -13,10 +13,10 @@ from PIL import Image
 from pipelines import checks, data
 from pipelines.base import Pipeline
 from pipelines.engines import load_framework
-from pipelines.errors import DataError, ParameterError
+from pipelines.errors import ParameterError
 from pipelines.progress import Progress, say
 from pipelines.tasks import SegmenterMixin
-from pipelines.tasks.segmentation import Each, counted, pooled_means
+from pipelines.tasks.segmentation import Each, counted, mask_files, pooled_means
 
 from . import crops, images, instances, masks, simple_segmenters, tiles
 
@@ -219,7 +219,7 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
         """
         self._ready()
         X, _ = self._samples(X)
-        files = _files_for(X, Path(folder))
+        files = mask_files(X, Path(folder), lambda path: f"{path.stem}.png", "Use predict, and write the arrays.")
         Path(folder).mkdir(parents=True, exist_ok=True)
         for mask, file in zip(self.predict(X), files, strict=True):
             Image.fromarray(self._drawn(mask)).save(file)
@@ -282,20 +282,15 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
         """Return the size of crops that was asked for; ParameterError if the network cannot take it."""
         from .segmenter_networks import multiple
 
-        if self.image_size is None:
-            return None
-        pair = self.image_size if isinstance(self.image_size, (list, tuple)) else (self.image_size, self.image_size)
-        if len(pair) != 2:
-            raise ParameterError(f"image_size must be a side or (height, width), but received {self.image_size!r}.")
+        pair = images.asked_size(self.image_size)
         whole = multiple(self.backbone)
-        for side in pair:
-            checks.number("image_size", side, 1, 10_000, integer=True)
+        for side in pair or ():
             if side % whole:
                 raise ParameterError(
                     f"image_size={self.image_size!r} does not fit: {side} is no multiple of {whole}. Take "
                     f"{whole * math.ceil(side / whole)}."
                 )
-        return int(pair[0]), int(pair[1])
+        return pair
 
     @property
     def _colours(self) -> dict[str, Any] | None:
@@ -321,22 +316,14 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
 
     def _class_weights(self) -> np.ndarray:
         """Return each class's weight in the loss, as the parameter `class_weight` asks."""
-        ones, asked = np.ones(len(self.classes_)), self.class_weight
+        asked = self.class_weight
         if asked is None:
-            return ones
+            return np.ones(len(self.classes_))
         if isinstance(asked, str):
             checks.choice("class_weight", asked, ("balanced",))
             there = self.class_prior_ > 0
             return np.where(there, 1 / (there.sum() * np.where(there, self.class_prior_, 1)), 1)
-        if not isinstance(asked, dict):
-            raise ParameterError(f"class_weight must be None, 'balanced' or a dict of weights, but received {asked!r}.")
-        known = {name: i for i, name in enumerate(self.classes_.tolist())}
-        for name, weight in asked.items():
-            if str(name) not in known:
-                raise ParameterError(f"class_weight names the class {name!r}.{checks.did_you_mean(name, known)}")
-            checks.number(f"class_weight[{name!r}]", weight, 0)
-            ones[known[str(name)]] = weight
-        return ones
+        return checks.named_weights(asked, self.classes_)
 
     # ---------------------------------------------------------------- reading
     @property
@@ -391,7 +378,7 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
 
     def _fine_tune(self, epochs: int, fit: Any) -> list[dict[str, Any]]:
         """Train the decoder on what the given weights see, then everything, gently, with the statistics of the batches kept."""
-        from . import segmenter_weights
+        from . import networks, segmenter_weights
 
         note = segmenter_weights.start(
             self.model_, str(self.weights), architecture=self.architecture, backbone=self.backbone, channels=self.channels_
@@ -403,7 +390,7 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
         backbone.trainable = True
         if head[-1].get("interrupted"):
             return head
-        _freeze_statistics(backbone)
+        networks.freeze_statistics(backbone)
         decoder_only = self.model_.get_weights()
         head = [{"stage": "decoder", **record} for record in head]
         try:
@@ -578,24 +565,3 @@ def _crop_size(sizes: Sequence[tuple[int, int]], backbone: str | None) -> tuple[
 def _numbered(mask: np.ndarray) -> np.ndarray:
     numbers, _ = instances.label(mask)
     return numbers
-
-
-def _freeze_statistics(backbone: Any) -> None:
-    """Keep the statistics of the batches that the given weights come with; small batches would spoil them."""
-    keras = load_framework("keras")
-    for layer in backbone._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
-
-
-def _files_for(X: Sequence[Any], folder: Path) -> list[Path]:
-    """Return a file an image, named after it."""
-    made: dict[Path, Any] = {}
-    for i, source in enumerate(X):
-        if not isinstance(source, (str, os.PathLike)):
-            raise DataError(f"Sample {i} has no name to call its mask by: it is no path. Use predict, and write the arrays.")
-        file = folder / f"{Path(source).stem}.png"
-        if file in made:
-            raise DataError(f"{made[file]} and {source} would both become {file}. Give them to two calls with a folder each.")
-        made[file] = source
-    return list(made)

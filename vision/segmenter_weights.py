@@ -1,12 +1,7 @@
 """What an image segmenter starts from: ImageNet weights, a file of weights, or a saved pipeline."""
 
-import contextlib
-import os
-import sys
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from pipelines.base import load
 from pipelines.errors import DataError, ParameterError
@@ -45,7 +40,8 @@ def start(network: Any, weights: str, *, architecture: str, backbone: str | None
     if path.is_dir():
         return _from_pipeline(network, path, architecture, backbone, channels)
     if weights == "imagenet":
-        encoder.set_weights(_imagenet(str(backbone)))
+        size = networks.BACKBONES[str(backbone)].usual
+        encoder.set_weights(networks.imagenet_weights(str(backbone), (size, size)))
         return f"The backbone starts from the ImageNet weights of {backbone!r}."
     if path.suffix != ".h5" or not path.is_file():
         raise ParameterError(
@@ -57,19 +53,6 @@ def start(network: Any, weights: str, *, architecture: str, backbone: str | None
     except (ValueError, OSError, KeyError) as error:
         raise DataError(f"{path} does not hold weights for {backbone!r} without its top: {error}") from error
     return f"The backbone starts from {path.name}."
-
-
-def _imagenet(backbone: str) -> list[np.ndarray]:
-    size = networks.BACKBONES[backbone].usual
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras prints a download's progress
-            return list(networks.pretrained_features(backbone, (size, size)).get_weights())
-    except Exception as error:  # keras.utils.get_file raises a bare Exception when a download fails
-        place = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
-        raise DataError(
-            f"The ImageNet weights of {backbone!r} are neither in Keras' cache nor could they be fetched: {error}. "
-            f"Put that file into {place}/, or pass weights='path/to/file.h5'."
-        ) from error
 
 
 def _from_pipeline(network: Any, path: Path, architecture: str, backbone: str | None, channels: int) -> str:

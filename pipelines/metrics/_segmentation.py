@@ -16,7 +16,7 @@ from pipelines.metrics._answers import check_clusters, group_columns
 from pipelines.metrics._segmentation_masks import Masks, check_masks, check_sequence
 from pipelines.metrics._segmentation_measures import Measures, measure
 from pipelines.metrics._segmentation_notes import baseline_notes, interval_notes, notes, units
-from pipelines.metrics._segmentation_sums import weighted_scores
+from pipelines.metrics._segmentation_sums import scores, weighted_scores
 from pipelines.report import Report
 
 __all__ = ["segmentation"]
@@ -141,7 +141,7 @@ def segmentation(
     measured: Any = partial(pool.count, share=boundary_tolerance) if pooled else partial(measure, tolerance=tolerance)
     weigh: Any = pool.weighted_scores if pooled else weighted_scores
     ours, others = _measured(masks, y_pred, baselines, measured)
-    found = {name: float(values[0]) for name, values in weigh(ours, np.ones((masks.n, 1))).items()}
+    found = scores(weigh, ours)
     single = masks.n == 1 or (members is not None and len(np.unique(members)) == 1)
     spread = {} if single else intervals(partial(weigh, ours), masks.n, n_bootstrap=n_bootstrap, seed=seed, clusters=members)
     tables = {"headline": made.headline_table(found, spread)}

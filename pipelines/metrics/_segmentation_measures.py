@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 from pipelines.errors import DataError
 from pipelines.metrics._segmentation_masks import Case, Masks
 
-__all__ = ["Measures", "measure", "pair_counts", "ratio", "surface_distances"]
+__all__ = ["Measures", "dice", "iou", "measure", "pair_counts", "ratio", "surface_distances"]
 
 _PERCENTILE = 0.95
 _MM3_PER_ML = 1000
@@ -60,12 +60,12 @@ class Measures:
     @cached_property
     def dice(self) -> np.ndarray:
         """Twice the voxels that both have, divided by the sum of what each has."""
-        return ratio(2 * self.both, self.true + self.said)
+        return dice(self.both, self.true, self.said)
 
     @cached_property
     def iou(self) -> np.ndarray:
         """Voxels that both have, divided by those that at least one has."""
-        return ratio(self.both, self.true + self.said - self.both)
+        return iou(self.both, self.true, self.said)
 
     @cached_property
     def volume_bias(self) -> np.ndarray:
@@ -153,6 +153,16 @@ def surface_distances(truth: np.ndarray, said: np.ndarray, spacing: Sequence[flo
     """
     one, other = (mask ^ binary_erosion(mask) for mask in (truth, said))
     return _distances(one, other, spacing), _distances(other, one, spacing)
+
+
+def dice(both: np.ndarray, true: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """Return twice the voxels that both have, divided by the sum of what each has."""
+    return ratio(2 * both, true + said)
+
+
+def iou(both: np.ndarray, true: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """Return the voxels that both have, divided by those that at least one has."""
+    return ratio(both, true + said - both)
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

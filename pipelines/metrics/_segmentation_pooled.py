@@ -10,8 +10,8 @@ import pandas as pd
 
 from pipelines.metrics._segmentation_boundaries import boundary_f1
 from pipelines.metrics._segmentation_masks import Masks
-from pipelines.metrics._segmentation_measures import pair_counts, ratio
-from pipelines.metrics._segmentation_sums import defined_mean
+from pipelines.metrics._segmentation_measures import dice, iou, pair_counts, ratio
+from pipelines.metrics._segmentation_sums import defined_mean, group_rows, model_rows
 
 __all__ = [
     "Counts",
@@ -25,7 +25,6 @@ __all__ = [
     "weighted_scores",
 ]
 
-_MODEL = "this model"
 _WORST = 100  # rows in the table of errors
 _SHOWN = 10  # classes named in a sentence
 
@@ -129,14 +128,14 @@ def weighted_scores(counts: Counts, weights: np.ndarray) -> dict[str, np.ndarray
     """
     weights = weights.astype(float)
     both, true, said = (each.T.astype(float) @ weights for each in (counts.both, counts.true, counts.said))
-    iou, dice = ratio(both, true + said - both), ratio(2 * both, true + said)
+    overlaps = iou(both, true, said)
     which, voxels = list(counts.structures), true.sum(axis=0)
     known = ~np.isnan(counts.boundary_by_case)
     return {
-        "mean_iou": defined_mean(iou[which]),
-        "mean_dice": defined_mean(dice[which]),
+        "mean_iou": defined_mean(overlaps[which]),
+        "mean_dice": defined_mean(dice(both, true, said)[which]),
         "pixel_accuracy": ratio(both.sum(axis=0), voxels),
-        "frequency_weighted_iou": ratio((true * np.nan_to_num(iou)).sum(axis=0), voxels),
+        "frequency_weighted_iou": ratio((true * np.nan_to_num(overlaps)).sum(axis=0), voxels),
         "boundary_f1": ratio(np.where(known, counts.boundary_by_case, 0) @ weights, known.astype(float) @ weights),
     }
 
@@ -144,17 +143,15 @@ def weighted_scores(counts: Counts, weights: np.ndarray) -> dict[str, np.ndarray
 # ---------------------------------------------------------------- tables
 def baseline_table(ours: Counts, others: Mapping[str, Counts]) -> pd.DataFrame:
     """Put this model above simple ones."""
-    rows = [weighted_scores(counts, np.ones((counts.n, 1))) for counts in (ours, *others.values())]
-    frame = pd.DataFrame({name: [row[name][0] for row in rows] for name in rows[0]})
-    return frame.set_index(pd.Index([_MODEL, *others], name="model"))
+    return model_rows(weighted_scores, ours, others)
 
 
 def class_table(counts: Counts, masks: Masks) -> pd.DataFrame:
     """Sum over all cases, class by class."""
     both, true, said = (each.sum(axis=0) for each in (counts.both, counts.true, counts.said))
     columns = {
-        "iou": ratio(both, true + said - both),
-        "dice": ratio(2 * both, true + said),
+        "iou": iou(both, true, said),
+        "dice": dice(both, true, said),
         "precision": ratio(both, said),
         "recall": ratio(both, true),
         "boundary_f1": defined_mean(counts.boundary),
@@ -172,7 +169,7 @@ def case_table(counts: Counts) -> pd.DataFrame:
         {
             "sample": np.arange(counts.n),
             "pixel_accuracy": ratio(counts.right, counts.voxels),
-            "mean_iou": defined_mean(ratio(both, true + said - both).T),
+            "mean_iou": defined_mean(iou(both, true, said).T),
             "boundary_f1": counts.boundary_by_case,
         }
     )
@@ -189,8 +186,8 @@ def error_table(counts: Counts, masks: Masks) -> pd.DataFrame:
     rows: dict[str, Any] = {
         "sample": worst // len(which),
         "structure": [masks.names[at % len(which)] for at in worst.tolist()],
-        "dice": ratio(2 * both, true + said).ravel()[worst],
-        "iou": ratio(both, true + said - both).ravel()[worst],
+        "dice": dice(both, true, said).ravel()[worst],
+        "iou": iou(both, true, said).ravel()[worst],
         "false_positive": (said - both).ravel()[worst],
         "false_negative": (true - both).ravel()[worst],
     }
@@ -199,12 +196,7 @@ def error_table(counts: Counts, masks: Masks) -> pd.DataFrame:
 
 def group_table(counts: Counts, columns: list[tuple[list[Hashable], np.ndarray]]) -> pd.DataFrame:
     """Sum over the cases of each group, column of groups after column."""
-    parts = []
-    for names, numbers in columns:
-        member = numbers[:, None] == np.arange(len(names))
-        rows = {"n": member.sum(axis=0)} | weighted_scores(counts, member)
-        parts.append(pd.DataFrame(rows, index=pd.Index(names, name="group")))
-    return pd.concat(parts)
+    return group_rows(weighted_scores, counts, columns)
 
 
 # ---------------------------------------------------------------- notes

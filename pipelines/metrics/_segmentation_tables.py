@@ -9,7 +9,7 @@ import pandas as pd
 from pipelines.metrics._segmentation_masks import Masks
 from pipelines.metrics._segmentation_measures import Measures
 from pipelines.metrics._segmentation_pooled import Counts
-from pipelines.metrics._segmentation_sums import BY_CASE, by_structure, scores, weighted_scores
+from pipelines.metrics._segmentation_sums import BY_CASE, by_structure, group_rows, model_rows, weighted_scores
 
 __all__ = [
     "baseline_table",
@@ -22,7 +22,6 @@ __all__ = [
     "structure_table",
 ]
 
-_MODEL = "this model"
 _COMPARED = ["dice", "iou", "hd95", "surface_dice", "pixel_accuracy"]
 _WORST = 100  # rows in the table of errors
 _POINTS = 100  # of a curve
@@ -38,9 +37,7 @@ def headline_table(found: Mapping[str, float], spread: Mapping[str, tuple[float,
 
 def baseline_table(ours: Measures, others: Mapping[str, Measures]) -> pd.DataFrame:
     """Put this model above simple ones."""
-    rows = [scores(measures) for measures in (ours, *others.values())]
-    frame = pd.DataFrame([[row[name] for name in _COMPARED] for row in rows], columns=_COMPARED)
-    return frame.set_index(pd.Index([_MODEL, *others], name="model"))
+    return model_rows(weighted_scores, ours, others)[_COMPARED]
 
 
 def structure_table(measures: Measures, masks: Masks) -> pd.DataFrame:
@@ -94,13 +91,7 @@ def error_table(measures: Measures, masks: Masks) -> pd.DataFrame:
 
 def group_table(measures: Measures, columns: list[tuple[list[Hashable], np.ndarray]]) -> pd.DataFrame:
     """Average over the cases of each group, column of groups after column."""
-    parts = []
-    for names, numbers in columns:
-        member = numbers[:, None] == np.arange(len(names))
-        found = weighted_scores(measures, member)
-        rows = {"n": member.sum(axis=0)} | {name: found[name] for name in _COMPARED}
-        parts.append(pd.DataFrame(rows, index=pd.Index(names, name="group")))
-    return pd.concat(parts)
+    return group_rows(weighted_scores, measures, columns)[["n", *_COMPARED]]
 
 
 def dice_by_case(measures: Measures, masks: Masks) -> pd.DataFrame:

@@ -275,22 +275,14 @@ class ClassifierMixin:
 
     def _class_weights(self) -> np.ndarray:
         """Return each class's weight in the loss, as the parameter `class_weight` asks."""
-        ones, asked = np.ones(len(self.classes_)), self.class_weight  # type: ignore[attr-defined]
+        asked = self.class_weight  # type: ignore[attr-defined]
         if asked is None:
-            return ones
+            return np.ones(len(self.classes_))
         if isinstance(asked, str):
             checks.choice("class_weight", asked, ("balanced",))
             prior = np.clip(self.class_prior_, 1e-12, None)
             return (1 - prior) / prior if self.multilabel_ else 1 / (len(prior) * prior)
-        if not isinstance(asked, dict):
-            raise ParameterError(f"class_weight must be None, 'balanced' or a dict of weights, but received {asked!r}.")
-        known = {str(label): i for i, label in enumerate(self.classes_.tolist())}
-        for label, weight in asked.items():
-            if str(label) not in known:
-                raise ParameterError(f"class_weight names the class {label!r}.{checks.did_you_mean(label, known)}")
-            checks.number(f"class_weight[{label!r}]", weight, 0)
-            ones[known[str(label)]] = weight
-        return ones
+        return checks.named_weights(asked, self.classes_)
 
     def _calibrate(self, valid: Any) -> None:
         """Fit what makes scores probabilities and probabilities decisions, on the validation part."""

@@ -1,8 +1,10 @@
 """Segmentation: a class for every pixel or voxel, masks in the labels they came in, and their report."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +15,7 @@ from .. import checks, data, metrics
 from ..errors import DataError, ParameterError
 from ..report import Example, Report
 
-__all__ = ["Each", "SegmenterMixin"]
+__all__ = ["Each", "SegmenterMixin", "mask_files"]
 
 _SHARE = 0.1
 _FEW = 2  # samples that judge the epochs, even where a tenth is fewer
@@ -326,6 +328,25 @@ class SegmenterMixin:
     def _picture(self, X: Any, truth: np.ndarray, said: np.ndarray, i: int) -> bytes | None:
         """Return a PNG with the true and the predicted mask of sample `i`."""
         return None
+
+
+def mask_files(X: Sequence[Any], folder: Path, name: Callable[[Path], str], instead: str) -> list[Path]:
+    """Return a file a sample in a folder, named after it; DataError if a sample is no path, or two would share a file.
+
+    Examples
+    --------
+    >>> mask_files(["in/7.jpg"], Path("out"), lambda path: f"{path.stem}.png", "Use predict.")[0].as_posix()
+    'out/7.png'
+    """
+    made: dict[Path, Any] = {}
+    for i, source in enumerate(X):
+        if not isinstance(source, (str, os.PathLike)):
+            raise DataError(f"Sample {i} has no name to call its mask by: it is no path. {instead}")
+        file = folder / name(Path(source))
+        if file in made:
+            raise DataError(f"{made[file]} and {source} would both become {file}. Give them to two calls with a folder each.")
+        made[file] = source
+    return list(made)
 
 
 def encoded(mask: np.ndarray, labels: np.ndarray, i: int, ignored: int | None = None) -> np.ndarray:

@@ -1,7 +1,6 @@
 """`ScanClassifier`: pictures and volumes, plans, patients, operating points, weights to start from, and bad input."""
 
 import json
-import os
 import pickle
 
 import numpy as np
@@ -340,25 +339,15 @@ def test_weights_of_another_network_are_refused_with_names_of_both(tmp_path):
         ScanClassifier(**QUICK, network="small-cnn", weights=str(tmp_path / "w.pt")).fit(*digits(most=24))
 
 
-class Trap:
-    """What runs a command when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
 @pytest.mark.parametrize("writer", ["torch", "pickle"])
 def test_a_booby_trapped_file_is_refused_and_not_run(tmp_path, writer):
     import torch
 
     file, sprung = tmp_path / "w.pt", tmp_path / "sprung"
     if writer == "torch":
-        torch.save({"state_dict": Trap(sprung)}, file)
+        torch.save({"state_dict": making.Trap(sprung)}, file)
     else:
-        file.write_bytes(pickle.dumps(Trap(sprung)))
+        file.write_bytes(pickle.dumps(making.Trap(sprung)))
     with pytest.raises(DataError, match="nothing in it was run"):
         ScanClassifier(**QUICK, network="small-cnn", weights=str(file)).fit(*digits(most=24))
     assert not sprung.exists()

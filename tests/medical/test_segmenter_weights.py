@@ -1,6 +1,5 @@
 """Weights that `ScanSegmenter` starts from: saved pipelines, checkpoints, bundles, and files that are none or do not fit."""
 
-import os
 import pickle
 
 import numpy as np
@@ -10,6 +9,8 @@ from medical import ScanClassifier, ScanSegmenter
 from medical.segmenter_networks import build
 from pipelines import DataError, ParameterError, engines
 from pipelines.engines import load_framework
+
+from . import making
 
 torch = load_framework("torch")
 SMALL = {"width": 4, "epochs": 1, "batch_size": 4, "verbose": 0}
@@ -133,23 +134,13 @@ def test_a_wider_network_does_not_fit_by_its_last_layer(tmp_path):
         fit(network="unet", weights=str(tmp_path / "w.pt"))
 
 
-class Trap:
-    """What runs a command when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
 @pytest.mark.parametrize("writer", ["torch", "pickle"])
 def test_a_booby_trapped_file_is_refused_and_not_run(tmp_path, writer):
     file, sprung = tmp_path / "w.pt", tmp_path / "sprung"
     if writer == "torch":
-        torch.save({"state_dict": Trap(sprung)}, file)
+        torch.save({"state_dict": making.Trap(sprung)}, file)
     else:
-        file.write_bytes(pickle.dumps(Trap(sprung)))
+        file.write_bytes(pickle.dumps(making.Trap(sprung)))
     with pytest.raises(DataError, match="nothing in it was run"):
         fit(network="unet", weights=str(file))
     assert not sprung.exists()
