@@ -373,10 +373,7 @@ class ImageClassifier(ClassifierMixin, Pipeline):
         if path.is_dir():
             self._copy_backbone(path, backbone)
         elif path.suffix == ".h5" and path.is_file():
-            try:
-                backbone.get_layer("application").load_weights(path)
-            except (ValueError, OSError, KeyError) as error:
-                raise DataError(f"{path} does not hold weights for {self.backbone!r} without its top: {error}") from error
+            networks.load_application(backbone.get_layer("application"), path, self.backbone)
         else:
             raise ParameterError(
                 f"weights={self.weights!r} is not None, 'imagenet', an existing .h5 file or the folder of a saved pipeline."

@@ -5,8 +5,10 @@ import functools
 import math
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ __all__ = [
     "default_size",
     "freeze_statistics",
     "imagenet_weights",
+    "load_application",
     "pretrained_features",
 ]
 
@@ -239,6 +242,16 @@ def imagenet_weights(backbone: str, size: tuple[int, int]) -> list[np.ndarray]:
             f"The ImageNet weights of {backbone!r} are neither in Keras' cache nor could they be fetched: {error}. "
             f"Put that file into {place}/, or pass weights='path/to/file.h5'."
         ) from error
+
+
+def load_application(application: Any, path: Path, backbone: str) -> None:
+    """Read the weights of a Keras application from a file; DataError if they are of another one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Skipping nested container")  # Keras would go on with what it has
+        try:
+            application.load_weights(path)
+        except (ValueError, OSError, KeyError, UserWarning) as error:
+            raise DataError(f"{path} does not hold weights for {backbone!r} without its top: {error}") from error
 
 
 def freeze_statistics(model: Any) -> None:

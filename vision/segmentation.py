@@ -43,7 +43,7 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
         `"unet"`, `"fcn"` or `"deeplab-v3-plus"`, see `vision.segmenter_networks.build`.
     backbone : str, optional
         What the network sees images with: None is an encoder of our own, good from scratch; or a Keras application by plain name,
-        for instance `"mobilenet-v2"`, `"resnet50"`, see `vision.networks.BACKBONES`.
+        for instance `"mobilenet-v2"`, `"resnet50"`, see `vision.segmenter_networks.ENCODERS`.
     weights : str, optional
         Where to start from: None (from scratch), `"imagenet"` (from Keras' cache or the network), a local `.h5` weights file
         of the application without its top, or the folder of a saved `ImageSegmenter` or `ImageClassifier` with the same backbone.
@@ -259,12 +259,12 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
 
     # ---------------------------------------------------------------- parameters
     def _check(self) -> None:
-        from . import networks, segmenter_networks
+        from . import segmenter_networks
 
         super()._check()
         checks.choice("architecture", self.architecture, segmenter_networks.ARCHITECTURES)
         if self.backbone is not None:
-            checks.choice("backbone", self.backbone, [name for name, row in networks.BACKBONES.items() if row.application])
+            checks.choice("backbone", self.backbone, segmenter_networks.ENCODERS)
         elif self.weights is not None and not Path(self.weights).is_dir():
             raise ParameterError(
                 f"weights={self.weights!r} is no folder of a saved ImageSegmenter, and backbone=None starts from nothing else. "

@@ -17,15 +17,13 @@ from .networks import BACKBONES, ImagenetScaling
 
 keras: Any = load_framework("keras")
 
-__all__ = ["ARCHITECTURES", "Decided", "SegmentationLoss", "build", "multiple"]
+__all__ = ["ARCHITECTURES", "ENCODERS", "Decided", "SegmentationLoss", "build", "multiple"]
 
-_WIDTHS = (
-    16,
-    32,
-    64,
-    128,
-    256,
-)  # filters of our own encoder, one number a level; each level sees half the size of the one before
+ENCODERS = tuple(name for name, row in BACKBONES.items() if row.application and not name.startswith("nasnet"))
+"""The Keras applications that can be a backbone here; NASNet is made for images of one size."""
+
+# filters of our own encoder, one number a level; each level sees half the size of the one before
+_WIDTHS = (16, 32, 64, 128, 256)
 _ASPP, _LOW = 128, 48  # filters of DeepLab's pyramid, and of the fine features that join it
 _RATES = (6, 12, 18)  # at a sixteenth of the image's size
 _FOCUS = 2.0  # exponent of the focal loss
@@ -51,7 +49,7 @@ def build(architecture: str, backbone: str | None, channels: int, classes: int) 
     architecture : str
         `"unet"` [1]_, `"fcn"` [2]_ or `"deeplab-v3-plus"` [3]_.
     backbone : str, optional
-        A Keras application of `vision.networks.BACKBONES`; None is our own encoder of residual blocks [4]_.
+        One of `ENCODERS`, which are Keras applications; None is our own encoder of residual blocks [4]_.
     channels : int
         1 or 3; an application needs 3.
     classes : int

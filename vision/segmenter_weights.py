@@ -48,10 +48,7 @@ def start(network: Any, weights: str, *, architecture: str, backbone: str | None
             f"weights={weights!r} is not None, 'imagenet', an existing .h5 file or the folder of a saved pipeline."
         )
     inner = encoder.get_layer("application")
-    try:
-        networks.keras.Model(inner.inputs, inner.outputs[-1]).load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise DataError(f"{path} does not hold weights for {backbone!r} without its top: {error}") from error
+    networks.load_application(networks.keras.Model(inner.inputs, inner.outputs[-1]), path, str(backbone))
     return f"The backbone starts from {path.name}."
 
 

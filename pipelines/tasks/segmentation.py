@@ -220,6 +220,8 @@ class SegmenterMixin:
                 names[0] = "background"
         elif self.background:
             names = {0: "background", **names}
+        if not names:
+            raise DataError(f"Every pixel of all {len(X)} masks in y is to be ignored, so there is nothing to learn.")
         self.labels_ = np.array(sorted(names), dtype=np.int64)
         self.classes_ = np.array([names[label] for label in self.labels_.tolist()])
         counts = np.zeros(len(names) + 1, np.int64)

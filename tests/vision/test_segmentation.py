@@ -316,6 +316,8 @@ def test_masks_of_one_class_are_refused(value, said):
     X, y = discs(5)
     with pytest.raises(DataError, match=said):
         fit(X, [np.full_like(mask, value) for mask in y], ignore_label=9)
+    with pytest.raises(DataError, match=said):
+        fit(X, [np.full_like(mask, value) for mask in y], ignore_label=9, classes={"0": 0, "1": 1})
 
 
 def test_a_class_no_mask_has_is_noted():
@@ -367,7 +369,8 @@ def test_two_folders_on_the_command_line(folders, capsys):
     assert main(["predict", model, images, "--out", str(folders / "out")]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert len(rows) == 8
-    assert Image.open(rows[0]["file"]).mode == "RGB"
+    with Image.open(rows[0]["file"]) as drawn:
+        assert drawn.mode == "RGB"
     (folders / "masks" / "7.png").unlink()
     assert main(["evaluate", model, "--data", images, "--masks", masks]) == 1
     assert "7.png" in capsys.readouterr().err

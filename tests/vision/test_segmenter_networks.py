@@ -6,12 +6,12 @@ import pytest
 from pipelines.engines import load_framework
 from vision import segmenter_networks, tiles
 from vision.networks import BACKBONES
-from vision.segmenter_networks import ARCHITECTURES, Decided, SegmentationLoss
+from vision.segmenter_networks import ARCHITECTURES, ENCODERS, Decided, SegmentationLoss
 
 keras = load_framework("keras")
 SMALL = ["mobilenet-v3-small", "efficientnet-v2-b0"]  # quick to build
 FAMILIES = ["vgg16", "resnet50", "resnet50-v2", "mobilenet", "mobilenet-v2", "densenet121", "inception-v3", "xception"]
-FAMILIES += ["inception-resnet-v2", "nasnet-mobile", "efficientnet-b0", "convnext-tiny"]
+FAMILIES += ["inception-resnet-v2", "efficientnet-b0", "convnext-tiny"]
 
 
 def pixels(*shape):
@@ -83,6 +83,13 @@ def test_a_margin_that_is_too_small_shows():
         for (rows, columns), scores in tiles.scores(lambda x: np.asarray(network(x)), image, 16, tile=96, margin=0)
     ]
     assert max(apart) > 1e-2 * np.abs(whole).max()
+
+
+def test_all_applications_but_those_of_one_size_are_encoders():
+    left_out = {name for name, row in BACKBONES.items() if row.application} - set(ENCODERS)
+    assert left_out == {"nasnet-mobile", "nasnet-large"}
+    with pytest.raises((ValueError, IndexError)):
+        segmenter_networks.build("unet", "nasnet-mobile", 3, 2)
 
 
 def test_decided_is_scores_in_training_and_numbers_otherwise():
