@@ -1,6 +1,6 @@
-# make demo · make test · make lint · make bench — each makes .venv first if it is not there.
+# make demo · make test · make test-slow · make lint · make bench — each makes .venv first if it is not there.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint bench clean
+.PHONY: help install demo test test-slow lint bench clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
 BIN := .venv/bin
@@ -8,8 +8,8 @@ BIN := .venv/bin
 help:
 	@echo "make install    create .venv and install the project with everything it needs"
 	@echo "make demo       train on real digits, report, save, predict from the saved folder"
-	@echo "make test       run all tests"
-	@echo "make test-fast  run the tests that take seconds"
+	@echo "make test       run the tests that take seconds each"
+	@echo "make test-slow  run the others: examples, demos, real data, every backbone"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      run the benchmarks; each prints JSON"
 
@@ -27,11 +27,11 @@ demo: install
 	$(BIN)/pipelines demo
 
 test: install
-	@# files in order: by their number of tests, as it is by itself, the demos that take minutes would come last, on one core
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-test-fast: install
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+test-slow: install
+	@# test by test, not file by file: some take minutes
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
 
 lint: install
 	$(BIN)/ruff check .

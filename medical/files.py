@@ -17,6 +17,7 @@ __all__ = ["KINDS", "check", "check_memory", "check_readable", "hushed", "memory
 KINDS = "NIfTI (.nii, .nii.gz), DICOM (a file, or a folder with one series), PNG, JPEG, TIFF or a NumPy array (.npy)"
 """What can be read, for error messages."""
 
+_LIMITS = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of containers, by version
 _HEAD = 540  # bytes of the longer NIfTI header, the longest beginning that is looked at
 _PICTURES = (
     b"\x89PNG",
@@ -155,11 +156,15 @@ def hushed(name: str) -> Iterator[None]:
 
 
 def memory() -> int:
-    """Return the bytes of memory this machine has."""
+    """Return the bytes of memory this machine has, or the container on it."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows does not tell
         return 2**36
+    for file in _LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # there is none, or it says "max"
+            found = min(found, int(file.read_text()))
+    return found
 
 
 def check_readable(path: Path) -> None:

@@ -20,6 +20,7 @@ _ZOOM = 0.2
 _BENT = 0.5  # share of the patches that are bent
 _BEND = 1.5  # deviation of the places that a patch is bent by, in voxels of the finest axis
 _KNOTS = 10  # such voxels between them
+_LARGE = 8  # times the voxels of a patch: of a larger mask only a part is looked at
 
 
 class Cutter:
@@ -60,6 +61,8 @@ class Cutter:
         self.scans, self.masks, self.patch = scans, masks, tuple(patch)
         self.spacing, self.augment, self.seed = np.asarray(spacing, dtype=float), augment, seed
         self.points = [_points(mask, np.random.default_rng([seed, i])) for i, mask in enumerate(masks)]
+        span = [torch.arange(side, dtype=torch.float32) - (side - 1) / 2 for side in self.patch]
+        self.places = torch.stack(torch.meshgrid(*span, indexing="ij"), dim=-1)  # of a patch's voxels, from its middle
 
     def __call__(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
         """Return the patches with these numbers: "image" `(b, c, *patch)` and "mask" `(b, *patch)`."""
@@ -71,7 +74,7 @@ class Cutter:
         middle = self._middle(i, rng)
         matrix = np.eye(len(self.patch)) if self.augment == "none" else self._turned(rng)
         bend = self._bend(rng) if self.augment != "none" and rng.random() < _BENT else None
-        grid = _grid(middle, matrix, self.patch, self.masks[i].shape, bend)
+        grid = _grid(self.places, middle, matrix, self.masks[i].shape, bend)
         image = _sampled(self.scans[i], grid, "bilinear", outside="border")
         mask = _sampled(_reached(self.masks[i], grid)[None], grid, "nearest", outside="zeros")[0]
         if self.augment != "none":
@@ -106,7 +109,7 @@ class Cutter:
         return matrix * self.spacing / self.spacing[:, None]
 
     def _bend(self, rng: np.random.Generator) -> Any:
-        """Return by how many voxels each place of a patch is moved along each axis, smoothly: `(*patch, axes)`."""
+        """Return by how many voxels each place of a patch is moved along each axis, smoothly: `(axes, *patch)`."""
         finest = self.spacing.min()
         knots = [max(2, round(side * step / (_KNOTS * finest)) + 1) for side, step in zip(self.patch, self.spacing, strict=True)]
         moves = rng.normal(0, _BEND * finest, (len(knots), *knots)) / self.spacing.reshape(-1, *[1] * len(knots))
@@ -114,7 +117,7 @@ class Cutter:
         spread = torch.nn.functional.interpolate(
             torch.from_numpy(moves.astype(np.float32))[None], size=self.patch, mode=mode, align_corners=True
         )
-        return spread[0].movedim(0, -1)
+        return spread[0]
 
 
 def training_batches(cut: Cutter, *, epochs: int, per_epoch: int, batch_size: int, seed: int, workers: int = 2) -> Batches:
@@ -150,19 +153,22 @@ def _points(mask: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
     return found
 
 
-def _grid(middle: np.ndarray, matrix: np.ndarray, patch: tuple[int, ...], shape: tuple[int, ...], bend: Any = None) -> Any:
+def _grid(places: Any, middle: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], bend: Any = None) -> Any:
     """Return where in a scan the voxels of a patch lie, as `grid_sample` wants it: from -1 to 1, the last axis first."""
-    span = [torch.arange(side, dtype=torch.float32) - (side - 1) / 2 for side in patch]
-    places = torch.stack(torch.meshgrid(*span, indexing="ij"), dim=-1) @ torch.from_numpy(matrix.T.astype(np.float32))
-    places = places + torch.from_numpy(middle.astype(np.float32))
+    scale = 2 / np.array([max(1, extent - 1) for extent in shape])
+    turned = torch.from_numpy((matrix * scale[:, None]).T[:, ::-1].astype(np.float32))
+    shift = torch.from_numpy((middle * scale - 1)[::-1].astype(np.float32))
+    grid = torch.addmm(shift, places.view(-1, len(shape)), turned).view(places.shape)
     if bend is not None:
-        places = places + bend
-    extents = torch.tensor([max(1, extent - 1) for extent in shape], dtype=torch.float32)
-    return (2 * places / extents - 1).flip(-1)[None]
+        for axis, by in enumerate(scale.tolist()):
+            grid[..., -1 - axis].add_(bend[axis], alpha=by)
+    return grid[None]
 
 
 def _reached(mask: np.ndarray, grid: Any) -> np.ndarray:
-    """Return a mask as float32 as far as the patch reaches; the rest, which nothing reads, is left empty."""
+    """Return a mask as float32 as far as the patch reaches; the rest of a large one, which nothing reads, is left empty."""
+    if mask.size <= _LARGE * grid[0, ..., 0].numel():
+        return mask.astype(np.float32)
     places = grid[0].reshape(-1, mask.ndim)
     ends = (torch.stack([places.amin(dim=0), places.amax(dim=0)]).numpy()[:, ::-1] + 1) / 2 * (np.array(mask.shape) - 1)
     box = tuple(slice(max(0, int(low) - 1), max(0, int(high) + 2)) for low, high in ends.T)

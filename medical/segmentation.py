@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines import checks, data
 from pipelines.base import Pipeline
+from pipelines.engines.memory import freed_memory_kept
 from pipelines.errors import DataError, ParameterError
 from pipelines.progress import Progress, say
 from pipelines.tasks import SegmenterMixin
@@ -411,6 +412,7 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
         decide = _largest if self.largest_only else _codes
         return [self._predicted(scan, decide) for scan in scans.each(X, self.plan_["kind"])]
 
+    @freed_memory_kept()
     def _predicted(
         self, scan: Volume, decide: Callable[[Volume, Iterator[np.ndarray], int], np.ndarray], proba: bool = False
     ) -> np.ndarray:
@@ -476,7 +478,7 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
         scan = scans.one(X, i)
         image, spacing = scan.array, scan.spacing
         if scan.kind == "3d":
-            axis = int(np.argmax(spacing))
+            axis = max(range(3), key=lambda a: (round(spacing[a], 3), -truth.shape[a]))  # the picture is as large as can be
             others = tuple(a for a in range(3) if a != axis)
             at = int(np.argmax((truth != said).sum(axis=others)))
             image, truth, said = (np.take(array, at, axis=axis) for array in (image, truth, said))

@@ -29,7 +29,7 @@ def amount(count: float) -> str:
 
 
 def training(network: Any, channels: int, classes: int, patch: Sequence[int], batch_size: int) -> int:
-    """Return what training takes: five times the weights, all that the layers give for a batch, and the loss of it.
+    """Return what training takes: seven times the weights, all that the layers give for a batch, and the loss of it.
 
     Parameters
     ----------
@@ -45,17 +45,18 @@ def training(network: Any, channels: int, classes: int, patch: Sequence[int], ba
     Returns
     -------
     int
-        Bytes. The weights count with their gradients, two averages of these, and the best epoch's copy.
+        Bytes. The weights count with their gradients, two averages of these, their own average and its copy, and that of the
+        best epoch.
 
     Examples
     --------
     >>> import torch
     >>> training(torch.nn.Conv2d(1, 2, 1, bias=False), 1, 2, [10, 10], 3)
-    21640
+    21656
     """
     each, _ = _given(network, channels, patch)
     weights = sum(tensor.numel() for tensor in network.state_dict().values())
-    return 5 * 4 * weights + batch_size * (each + _LOSS * 4 * classes * math.prod(patch))
+    return 7 * 4 * weights + batch_size * (each + _LOSS * 4 * classes * math.prod(patch))
 
 
 def validation(shape: Sequence[int], classes: int, patch: Sequence[int]) -> int:

@@ -210,8 +210,8 @@ class Report:
             Columns `sample` (its number), `text` where the samples are texts (of a long one the begin), `truth`, `prediction`,
             and `confidence`, the probability of what was said. Where samples have several labels: a row a label that was
             wrongly given or missed, its name in `label`. Of transcripts, instead of the confidence: `wer` of the clip, and how
-            many words were `substituted`, `deleted` and `inserted`. Of masks: `structure`, `dice`, `hd95` and how many voxels
-            are `false_positive` and `false_negative`. No row where all was right.
+            many words were `substituted`, `deleted` and `inserted`. Of masks: `structure`, `dice`, `hd95` (of images `iou`)
+            and how many voxels are `false_positive` and `false_negative`. No row where all was right.
 
         Raises
         ------

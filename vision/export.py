@@ -1,4 +1,4 @@
-"""An image classifier as SavedModel, ONNX or TFLite, from pixels to probabilities, and the proof that it says the same."""
+"""A classifier or segmenter as SavedModel, ONNX or TFLite, from pixels to probabilities, and the proof that they agree."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ from pipelines.engines import keras_backend, load_framework
 from pipelines.errors import DataError, ParameterError
 from pipelines.progress import hushed, say
 
-keras: Any = load_framework("keras")
+from .exported_networks import INPUT, OUTPUT, ExportedClassifier, ExportedSegmenter, Run
 
 __all__ = ["FORMATS", "TOLERANCE", "Exported", "export"]
 
@@ -27,12 +27,10 @@ FORMATS = ("saved-model", "onnx", "tflite")
 TOLERANCE = 1e-4
 """The most by which an exported probability may differ."""
 
-_MARK = "domain-pipelines image classifier"
+_MARK = "domain-pipelines"
 _SETTINGS = "model.json"  # in the folder of a SavedModel; the name of a file is put before it
 _SUFFIXES = {"": "saved-model", ".onnx": "onnx", ".tflite": "tflite"}
-_INPUT, _OUTPUT = "pixels", "probabilities"
-
-Run = Callable[[np.ndarray], np.ndarray]
+_SUBJECTS = {"image-classification": ExportedClassifier, "image-segmentation": ExportedSegmenter}
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Exported:
     format : str
         "saved-model", "onnx" or "tflite".
     images : int
-        Images on which both were compared; their decisions were the same.
+        Images on which both were compared; the labels that images get were the same.
     difference, tolerance : float
         The largest difference of two probabilities that was seen, and that would have been let through.
 
@@ -68,16 +66,18 @@ class Exported:
 
 
 def export(pipeline: Any, path: str | os.PathLike[str], format: str | None = None, samples: Any = None) -> Exported:
-    """Write an image classifier for other programs, run what was written, and compare it with the pipeline.
+    """Write a classifier or segmenter for other programs, run what was written, and compare it with the pipeline.
 
     What is written takes `pixels`, float32 from 0 to 255 of the shape (images, height, width, channels) with any number of
-    images, and gives `probabilities` (images, classes) as `predict_proba` does: the scaling of pixels and the temperature are
-    inside. Decoding and resizing cannot be; the JSON beside the file, or in the folder, says how they are done, and has labels,
-    size, channels, the range of values of images with more than eight bits, and several labels' thresholds.
+    images, and gives `probabilities` as `predict_proba` does, (images, classes) or (images, height, width, classes). The scaling
+    of pixels is inside; so are a classifier's temperature, and the mirroring of a segmenter's images up to a size that the
+    network takes. Decoding and a classifier's resizing cannot be; the JSON beside the file, or in the folder, says how they are
+    done, and has labels, sizes, channels, the range of values of images with more than eight bits, and several labels'
+    thresholds.
 
     Parameters
     ----------
-    pipeline : ImageClassifier
+    pipeline : ImageClassifier or ImageSegmenter
         A fitted one.
     path : path
         A file that ends in `.onnx` or `.tflite`, or a folder for a SavedModel. An earlier export there is replaced, anything else
@@ -97,7 +97,7 @@ def export(pipeline: Any, path: str | os.PathLike[str], format: str | None = Non
         If the format is not known, or the path ends otherwise.
     DataError
         If the place cannot be used, the network cannot be written in that format, or a probability differs by more than 1e-4 or a
-        decision at all; nothing is left behind then.
+        label of an image at all; nothing is left behind then.
     ImportError
         If a package is missing, with the pip line.
 
@@ -116,13 +116,14 @@ def export(pipeline: Any, path: str | os.PathLike[str], format: str | None = Non
         )
     for name in needs:
         load_framework(name, extra="vision" if name == "tensorflow" else None)
+    subject = _SUBJECTS[pipeline.task](pipeline)
     try:
         _check_place(target, form)
         with _beside(target) as new:
-            _written(pipeline, new, form, write)
-            images, difference = _compare(pipeline, read(new), samples, form)
+            _written(subject, new, form, write)
+            images, difference = _compare(subject, read(new), samples, form)
             done = Exported(target, _settings_of(target, form), form, images, difference)
-            _note(_settings_of(new, form), _facts(pipeline, done, new))
+            _note(_settings_of(new, form), _facts(subject, done, new))
     except OSError as error:
         raise DataError(f"The export cannot be written to {str(target)!r}: {error.strerror or error}.") from error
     say(f"{target.name} says the same as the pipeline on {images} images, within {difference:.1e}", pipeline.verbose)
@@ -195,50 +196,23 @@ def _note(settings: Path, facts: dict[str, Any]) -> None:
     settings.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def _facts(pipeline: Any, done: Exported, new: Path) -> dict[str, Any]:
+def _facts(subject: Any, done: Exported, new: Path) -> dict[str, Any]:
     """Return what a program has to know to use the file, and how well it says the same."""
-    height, width = pipeline.image_size_
-    channels, labels = pipeline.channels_, pipeline.classes_.tolist()
     return {
         "made_by": _MARK,
+        "task": subject.pipeline.task,
         "format": done.format,
         "files": sorted(entry.name for entry in new.iterdir()) if new.is_dir() else [done.path.name],
-        "input": {"name": _INPUT, "dtype": "float32", "shape": [None, height, width, channels], "values": [0, 255]},
-        "output": {"name": _OUTPUT, "dtype": "float32", "shape": [None, len(labels)]},
-        "labels": labels,
-        "several_labels": pipeline.multilabel_,
-        "thresholds": pipeline.threshold_.tolist() if pipeline.multilabel_ else None,
-        "temperature": {"value": pipeline.temperature_, "included": True},
-        "reading": {
-            "colour": "RGB" if channels == 3 else "grey",
-            "turned_upright": "by EXIF",
-            "transparency": "on white",
-            "resized": "to input height and width, bilinear and smoothed, as Pillow does",
-            "value_range": {"of_images_with_more_than_8_bits": pipeline.value_range_, "mapped_to": [0, 255]},
-        },
+        **subject.facts(),
         "compared": {"images": done.images, "largest_difference": done.difference, "tolerance": done.tolerance},
         "versions": store.versions(),
     }
 
 
 # ---------------------------------------------------------------- writing
-class Probabilities(keras.layers.Layer):
-    """Class scores to probabilities, at the temperature that was learned."""
-
-    def __init__(self, temperature: float, multilabel: bool) -> None:
-        super().__init__(name=_OUTPUT)
-        self.temperature, self.multilabel = temperature, multilabel
-
-    def call(self, scores: Any) -> Any:
-        cooled = scores / self.temperature
-        return keras.ops.sigmoid(cooled) if self.multilabel else keras.ops.softmax(cooled, axis=-1)
-
-
-def _written(pipeline: Any, new: Path, form: str, write: Callable[[Any, Path], None]) -> None:
-    inputs = keras.Input(pipeline.model_.input_shape[1:], name=_INPUT)
-    found = Probabilities(pipeline.temperature_, pipeline.multilabel_)(pipeline.model_(inputs))
-    network = keras.Model(inputs, {_OUTPUT: found})
-    network(np.zeros((1, *inputs.shape[1:]), dtype=np.float32))  # Keras exports to ONNX only what was called once
+def _written(subject: Any, new: Path, form: str, write: Callable[[Any, Path], None]) -> None:
+    network = subject.network()
+    network(subject.own_images()[0][None].astype(np.float32))  # Keras exports to ONNX only what was called once
     with _quiet():
         try:
             write(network, new)
@@ -247,8 +221,8 @@ def _written(pipeline: Any, new: Path, form: str, write: Callable[[Any, Path], N
         except Exception as error:  # whatever the converters raise for an operation they do not know
             reason = " ".join(str(error).split())[:300]
             raise DataError(
-                f"The backbone {pipeline.backbone!r} cannot be written as {form!r} by these versions of TensorFlow and its "
-                f"converters ({type(error).__name__}: {reason}). Choose another format, or pipeline.save."
+                f"The backbone {subject.pipeline.backbone!r} cannot be written as {form!r} by these versions of TensorFlow and "
+                f"its converters ({type(error).__name__}: {reason}). Choose another format, or pipeline.save."
             ) from error
 
 
@@ -281,61 +255,46 @@ def _read_saved_model(folder: Path) -> Run:
 
     def run(pixels: np.ndarray) -> np.ndarray:
         assert loaded is not None  # the signature alone does not keep the variables alive
-        return serve(**{_INPUT: tensorflow.constant(pixels)})[_OUTPUT].numpy()
+        return serve(**{INPUT: tensorflow.constant(pixels)})[OUTPUT].numpy()
 
     return run
 
 
 def _read_onnx(file: Path) -> Run:
     session = load_framework("onnxruntime").InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run([_OUTPUT], {_INPUT: pixels})[0]
+    return lambda pixels: session.run([OUTPUT], {INPUT: pixels})[0]
 
 
 def _read_tflite(file: Path) -> Run:
     library: Any = load_framework("ai_edge_litert.interpreter")
     kernels = library.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # the default ones announce themselves on the screen
     serve = library.Interpreter(str(file), experimental_op_resolver_type=kernels).get_signature_runner("serving_default")
-    return lambda pixels: serve(**{_INPUT: pixels})[_OUTPUT]
+    return lambda pixels: serve(**{INPUT: pixels})[OUTPUT]
 
 
-def _compare(pipeline: Any, run: Run, samples: Any, form: str) -> tuple[int, float]:
+def _compare(subject: Any, run: Run, samples: Any, form: str) -> tuple[int, float]:
     """Return how many images were compared, and the largest difference of their probabilities."""
-    ours = _own_images(pipeline)
-    parts = [(ours, 1), (ours, len(ours)), *([] if samples is None else [(samples, pipeline.batch_size)])]
-    difference = max(_compare_part(pipeline, run, X, size, form) for X, size in parts)
+    ours = subject.own_images()
+    parts = [(ours, 1), (ours, len(ours)), *([] if samples is None else [(samples, subject.pipeline.batch_size)])]
+    difference = max(_compare_part(subject, run, X, size, form) for X, size in parts)
     return len(ours) + (0 if samples is None else len(samples)), difference
 
 
-def _own_images(pipeline: Any) -> list[np.ndarray]:
-    """Return a few images of every kind: black, white, a slope, and noise."""
-    shape = (*pipeline.image_size_, pipeline.channels_)
-    random = np.random.default_rng(0)
-    slope = np.broadcast_to(np.linspace(0, 255, shape[1])[None, :, None], shape)
-    found = [np.zeros(shape), np.full(shape, 255), slope, *random.integers(0, 256, (2, *shape))]
-    return [image.astype(np.uint8) for image in found]
-
-
-def _compare_part(pipeline: Any, run: Run, X: Any, size: int, form: str) -> float:
+def _compare_part(subject: Any, run: Run, X: Any, size: int, form: str) -> float:
     """Return the largest difference of probabilities, `size` images at a time."""
-    expected = pipeline.predict_proba(X)
-    images, rows = pipeline._inspect(checks.samples(X)[0]), np.arange(len(X))
-    pixels = pipeline._reader
-    found = np.concatenate([run(pixels(images, rows[i : i + size])) for i in range(0, len(X), size)])
-    differences = np.abs(found - expected).max(axis=1)
-    worst = int(np.argmax(np.nan_to_num(differences, nan=np.inf)))
-    if not differences[worst] <= TOLERANCE:
-        raise DataError(
-            f"The export as {form!r} does not say the same as the pipeline: a probability of image {worst} differs by "
-            f"{differences[worst]:.2g}, but at most {TOLERANCE:g} is let through. Nothing was left behind; please report this."
-        )
-    said, decided = (pipeline.decide(proba) for proba in (found, expected))
-    if (said != decided).any():
-        i = int(np.argmax((said != decided).reshape(len(said), -1).any(axis=1)))
-        raise DataError(
-            f"The export as {form!r} takes image {i} for {said[i].tolist()!r}, the pipeline for {decided[i].tolist()!r}, as "
-            "their probabilities are nearly equal. Nothing was left behind; leave this image out of samples."
-        )
-    return float(differences.max())
+    largest = 0.0
+    for first, found, expected in subject.answers(run, X, size):
+        differences = np.abs(found - expected).reshape(len(found), -1).max(axis=1)
+        worst = int(np.argmax(np.nan_to_num(differences, nan=np.inf)))
+        if not differences[worst] <= TOLERANCE:
+            raise DataError(
+                f"The export as {form!r} does not say the same as the pipeline: a probability of image {first + worst} differs "
+                f"by {differences[worst]:.2g}, but at most {TOLERANCE:g} is let through. Nothing was left behind; please report "
+                "this."
+            )
+        subject.check_decisions(first, found, expected, form)
+        largest = max(largest, float(differences.max()))
+    return largest
 
 
 _WAYS: dict[str, tuple[tuple[str, ...], Callable[[Any, Path], None], Callable[[Path], Run]]] = {

@@ -31,6 +31,7 @@ __all__ = [
     "learn",
     "learn_whole",
     "load",
+    "open_file",
     "png",
     "resize",
     "size_of",
@@ -144,7 +145,7 @@ def decode(sample: Any, size: tuple[int, int] | None = None) -> np.ndarray:
             sample.load()
         return _from_pil(sample, size)
     if isinstance(sample, (str, os.PathLike)):
-        with _open(sample) as image:
+        with open_file(sample) as image:
             if size is not None and image.format == "JPEG":
                 image.draft(None, (max(size), max(size)))  # a square, as the picture may be turned later
             return _from_pil(image, size)
@@ -169,7 +170,8 @@ def png(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _open(path: str | os.PathLike[str]) -> Image.Image:
+def open_file(path: str | os.PathLike[str]) -> Image.Image:
+    """Open an image file without decoding it; DataError, which says what is wrong with "it", if that cannot be done."""
     if os.path.isdir(path):  # not pathlib, which interns the parts of each of many paths
         raise DataError("is a folder, not an image file")
     try:
@@ -313,7 +315,7 @@ def check(X: Any) -> Any:
 def _probe(sample: Any) -> np.ndarray:
     if not isinstance(sample, (str, os.PathLike)):
         return decode(sample)
-    with _open(sample) as image:
+    with open_file(sample) as image:
         whole = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(image.format or "")
     with open(sample, "rb") as file:
         file.seek(-min(32, os.path.getsize(sample)), os.SEEK_END)
@@ -437,7 +439,7 @@ def _survey(X: list[Any]) -> Iterator[tuple[int, ...]]:
 def _shape(sample: Any) -> Any:
     if not isinstance(sample, (str, os.PathLike)):
         return decode(sample).shape
-    with _open(sample) as image:
+    with open_file(sample) as image:
         tags = getattr(image, "tag_v2", {})  # newer versions of Pillow turn the size of TIFF files already
         width, height = tags.get(256, image.width), tags.get(257, image.height)
         if image.getexif().get(_ORIENTATION) in (5, 6, 7, 8):

@@ -133,7 +133,7 @@ def _decode(source: Any, table: np.ndarray | None, names: list[str]) -> np.ndarr
     if isinstance(source, Image.Image):
         return _from_pil(source, table, names)
     if isinstance(source, (str, os.PathLike)):
-        with images._open(source) as image:
+        with images.open_file(source) as image:
             return _from_pil(image, table, names)
     return _from_array(source, table, names)
 

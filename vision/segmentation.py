@@ -13,6 +13,7 @@ from PIL import Image
 from pipelines import checks, data
 from pipelines.base import Pipeline
 from pipelines.engines import load_framework
+from pipelines.engines.memory import freed_memory_kept
 from pipelines.errors import ParameterError
 from pipelines.progress import Progress, say
 from pipelines.tasks import SegmenterMixin
@@ -22,6 +23,7 @@ from . import crops, images, instances, masks, simple_segmenters, tiles
 
 if TYPE_CHECKING:
     from .explanation import Explanation
+    from .export import Exported
 
 __all__ = ["ImageSegmenter"]
 
@@ -29,7 +31,7 @@ _AUGMENT = ("auto", *crops.AUGMENT)
 _LOSS = ("dice", "focal")
 _CROP = 256  # pixels a side of training crops, at most, where nothing else is asked for
 _PER_EPOCH = 16  # crops, at least
-_CROPS, _FEWEST, _MOST = 5000, 15, 100  # crops in all, and epochs, where their number is left to us
+_PIXELS, _FEWEST, _MOST = 72_000_000, 15, 100  # of all crops in all epochs, and epochs, where their number is left to us
 _TOGETHER = 2**19  # pixels of small images that go through the network at once
 _FLIPS = {"photo": ((2,),), "micrograph": ((1,), (2,), (1, 2))}  # axes along which images are mirrored in training
 
@@ -68,8 +70,8 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
     test_flips : bool
         Also predict images mirrored, as in training, and take the mean: two to four times the work.
     epochs : int, optional
-        Rounds over all images, each in as many crops as cover it, but 16 in all at least. None takes as many as make about 5,000
-        crops, from 15 for many images to 100 for few.
+        Rounds over all images, each in as many crops as cover it, but 16 in all at least. None takes as many as make 72
+        million pixels, from 15 for many images to 100 for few.
     batch_size : int
         Crops a step.
     lr : float
@@ -173,6 +175,7 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
         found = super().predict(X)
         return [_numbered(mask) for mask in found] if instances else found
 
+    @freed_memory_kept()
     def predict_proba(self, X: Any) -> list[np.ndarray]:
         """Predict probabilities.
 
@@ -256,6 +259,33 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
 
         self._ready()
         return explanation.explain(self, self._inspect(self._samples(X)[0]), method, target, check=check)
+
+    def export(self, path: str | os.PathLike[str], *, format: str | None = None, samples: Any = None) -> "Exported":
+        """Write the network for other programs, from pixels to probabilities, and prove that it says the same.
+
+        Parameters
+        ----------
+        path : path
+            A file that ends in `.onnx` or `.tflite`, or a folder for a TensorFlow SavedModel; labels and the rest go beside it.
+        format : str, optional
+            `"saved-model"`, `"onnx"` or `"tflite"`; by default what the path's ending says.
+        samples : sequence, optional
+            Images to compare on, besides six of our own; of at most 1,024 pixels a side, as larger ones are predicted in tiles.
+
+        Returns
+        -------
+        Exported
+            The paths, and the largest difference of two probabilities, which is at most 1e-4; see `vision.export.export`.
+
+        Examples
+        --------
+        >>> ImageSegmenter.load("model/").export("cells.onnx").difference  # doctest: +SKIP
+        6.0e-07
+        """
+        from . import export
+
+        self._ready()
+        return export.export(self, path, format, samples)
 
     # ---------------------------------------------------------------- parameters
     def _check(self) -> None:
@@ -460,7 +490,8 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
         return self.batch_size * math.ceil(max(_PER_EPOCH, cover) / self.batch_size)
 
     def _epochs(self, y: Each) -> int:
-        return self.epochs or min(_MOST, max(_FEWEST, math.ceil(_CROPS / self._per_epoch(y))))
+        pixels = self._per_epoch(y) * math.prod(self.image_size_)
+        return self.epochs or min(_MOST, max(_FEWEST, math.ceil(_PIXELS / pixels)))
 
     def _judge(self, outputs: np.ndarray, truth: Any) -> dict[str, float]:
         """Measure the pixels of the validation part together."""
@@ -475,6 +506,7 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
         return str(digest.hexdigest())
 
     # ---------------------------------------------------------------- predicting
+    @freed_memory_kept()
     def _infer(self, X: Any) -> Any:
         kind = np.uint8 if len(self.labels_) <= 256 else np.int32
         found: list[np.ndarray] = []
@@ -505,11 +537,15 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
 
     def _scores(self, pixels: np.ndarray) -> np.ndarray:
         """Return the network's scores, the mean over the ways that images are mirrored."""
-        total = self._network(pixels)
-        ways = _FLIPS.get(self.augment_, ()) if self.test_flips else ()
+        total, ways = self._network(pixels), self._mirrored
         for axes in ways:
             total = total + np.flip(self._network(np.flip(pixels, axes)), axes)
         return total / (1 + len(ways)) if ways else total
+
+    @property
+    def _mirrored(self) -> tuple[tuple[int, ...], ...]:
+        """The axes along which images are mirrored for predictions, besides none."""
+        return _FLIPS.get(self.augment_, ()) if self.test_flips else ()
 
     def _network(self, pixels: np.ndarray) -> np.ndarray:
         batches = data.Batches(lambda rows: pixels[rows], len(pixels), len(pixels))

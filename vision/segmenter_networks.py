@@ -147,7 +147,7 @@ def _unet(features: Sequence[Any], strides: Sequence[int], classes: int) -> Any:
     x = features[-1]
     for skip, stride, coarser in zip(features[-2::-1], strides[-2::-1], strides[:0:-1], strict=True):
         width = _width(stride)
-        x = keras.layers.UpSampling2D(coarser // stride)(_convolved(x, width, 1))
+        x = Enlarged(coarser // stride, smooth=False)(_convolved(x, width, 1))
         x = _residual(keras.layers.Concatenate()([x, skip]), width)
     return _scores(x, classes)
 
@@ -180,7 +180,8 @@ ARCHITECTURES = {"unet": _unet, "fcn": _fcn, "deeplab-v3-plus": _deeplab}
 # ---------------------------------------------------------------- layers
 def _convolved(x: Any, width: int, kernel: int, rate: int = 1, *, activation: bool = True) -> Any:
     layers = keras.layers
-    x = layers.Conv2D(width, kernel, padding="same", dilation_rate=rate, use_bias=False, kernel_initializer="he_normal")(x)
+    options: dict[str, Any] = {"use_bias": False, "kernel_initializer": "he_normal"}
+    x = layers.Conv2D(width, kernel, padding="same", **options)(x) if rate == 1 else Dilated(rate, width, kernel, **options)(x)
     x = layers.BatchNormalization(momentum=0.9)(x)
     return layers.ReLU()(x) if activation else x
 
@@ -200,12 +201,43 @@ def _width(stride: int) -> int:
     return _WIDTHS[min(int(math.log2(stride)), len(_WIDTHS) - 1)]
 
 
-class Enlarged(keras.layers.Layer):
-    """Features at so many times their size, bilinearly; Keras' own layer and operation need to know the size beforehand."""
+class Dilated(keras.layers.Conv2D):
+    """A convolution of pixels that lie `rate` apart, zeros around; of an odd kernel.
 
-    def __init__(self, times: int) -> None:
+    Keras' own makes TensorFlow 2.21 fail on an image as wide as the one before and of another height, or the other way round.
+    """
+
+    def __init__(self, rate: int, filters: int, kernel: int, **options: Any) -> None:
+        super().__init__(filters, kernel, padding="valid", **options)
+        self.rate = rate
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the shape, whose height and width are known only later."""
+        return (input_shape[0], None, None, self.filters)
+
+    def call(self, x: Any) -> Any:
+        """Convolve each of the `rate` x `rate` images of every so many pixels by itself."""
+        ops, rate, reach = keras.ops, self.rate, self.kernel_size[0] // 2
+        n, height, width, channels = ops.shape(x)
+        tall, wide = ((side + rate - 1) // rate for side in (height, width))
+        around = [(reach * rate, (few + reach) * rate - side) for few, side in ((tall, height), (wide, width))]
+        x = ops.pad(x, [(0, 0), *around, (0, 0)])
+        x = ops.reshape(x, (n, tall + 2 * reach, rate, wide + 2 * reach, rate, channels))
+        x = ops.reshape(ops.transpose(x, (0, 2, 4, 1, 3, 5)), (n * rate * rate, tall + 2 * reach, wide + 2 * reach, channels))
+        x = ops.reshape(super().call(x), (n, rate, rate, tall, wide, self.filters))
+        x = ops.reshape(ops.transpose(x, (0, 3, 1, 4, 2, 5)), (n, tall * rate, wide * rate, self.filters))
+        return x[:, :height, :width]
+
+
+class Enlarged(keras.layers.Layer):
+    """Features at so many times their size, bilinearly or as they are.
+
+    Keras' own bilinear layer needs to know the size beforehand, and what its other one makes cannot be written as TFLite.
+    """
+
+    def __init__(self, times: int, *, smooth: bool = True) -> None:
         super().__init__()
-        self.times = times
+        self.times, self.smooth = times, smooth
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the shape, whose height and width are known only later."""
@@ -214,17 +246,20 @@ class Enlarged(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         """Return the features doubled as often as it takes."""
         for _ in range(int(math.log2(self.times))):
-            x = _doubled(_doubled(x, axis=1), axis=2)
+            x = _doubled(_doubled(x, 1, self.smooth), 2, self.smooth)
         return x
 
 
-def _doubled(x: Any, axis: int) -> Any:
-    """Put two values in the place of each, a quarter of the way to either neighbour."""
+def _doubled(x: Any, axis: int, smooth: bool) -> Any:
+    """Put two values in the place of each, equal ones, or a quarter of the way to either neighbour."""
     ops = keras.ops
     n, height, width, channels = ops.shape(x)
-    before = ops.concatenate([x[:, :1], x[:, :-1]] if axis == 1 else [x[:, :, :1], x[:, :, :-1]], axis=axis)
-    behind = ops.concatenate([x[:, 1:], x[:, -1:]] if axis == 1 else [x[:, :, 1:], x[:, :, -1:]], axis=axis)
-    pair = ops.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * behind], axis=axis + 1)
+    pair = [x, x]
+    if smooth:
+        before = ops.concatenate([x[:, :1], x[:, :-1]] if axis == 1 else [x[:, :, :1], x[:, :, :-1]], axis=axis)
+        behind = ops.concatenate([x[:, 1:], x[:, -1:]] if axis == 1 else [x[:, :, 1:], x[:, :, -1:]], axis=axis)
+        pair = [0.25 * before + 0.75 * x, 0.75 * x + 0.25 * behind]
+    pair = ops.stack(pair, axis=axis + 1)
     return ops.reshape(pair, (n, 2 * height, width, channels) if axis == 1 else (n, height, 2 * width, channels))
 
 

@@ -1,11 +1,11 @@
-"""What simple models say of a picture: the most frequent class, and a random forest on colour and place of each pixel."""
+"""What a simple model says of a picture: a random forest on colour and place of each pixel."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["features", "forest", "from_forest", "majority", "proba_from_forest"]
+__all__ = ["features", "forest", "from_forest", "proba_from_forest"]
 
 _PIXELS = 20_000  # of all training images together
 _IMAGES = 500  # to draw them from, at most
@@ -14,29 +14,6 @@ _DEPTH = 14
 _LEAF = 3  # pixels of training in a leaf, at least
 _BLOCK = 2**14  # pixels at once: what is looked up for them stays in the processor's cache
 _SMOOTH = 20  # the smoothed colour's window is so small a part of the shorter side
-
-
-def majority(masks: Sequence[np.ndarray], k: int, ignore: int | None = None) -> int:
-    """Return the class that most pixels have.
-
-    Parameters
-    ----------
-    masks : sequence of ndarray of int, (height, width)
-        Positions of classes.
-    k : int
-        Number of classes.
-    ignore : int, optional
-        What marks pixels that count nowhere; it must not be below `k`.
-
-    Examples
-    --------
-    >>> majority([np.array([[0, 1, 9]]), np.array([[1, 9, 9]])], 2, ignore=9)
-    1
-    """
-    counts = np.zeros(k, np.int64)
-    for mask in masks:
-        counts += np.bincount(mask[mask != ignore] if ignore is not None else mask.ravel(), minlength=k)
-    return int(counts.argmax())
 
 
 def forest(

@@ -19,12 +19,14 @@ from ..device import Device
 from ..errors import ParameterError
 from . import load_framework
 from .conduct import Course, reading, unfit, writing
+from .memory import freed_memory_kept
 
 keras: Any = load_framework("keras")
 
 __all__ = ["gradients", "infer", "load_weights", "save_weights", "train"]
 
 
+@freed_memory_kept()
 def train(
     model: Any,
     batches: Batches,

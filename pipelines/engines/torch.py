@@ -21,6 +21,7 @@ from ..data import Batches, gathered, prefetch
 from ..device import Device, seeded
 from . import load_framework
 from .conduct import Course, reading, unfit, writing
+from .memory import freed_memory_kept
 
 torch: Any = load_framework("torch")
 
@@ -31,6 +32,7 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of each par
 __all__ = ["infer", "load_weights", "quickest_precision", "save_weights", "train"]
 
 
+@freed_memory_kept()
 def train(
     model: Any,
     batches: Batches,

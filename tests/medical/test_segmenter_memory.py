@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medical import ScanSegmenter, patches, segmentation, volumes
+from medical import ScanSegmenter, files, patches, segmentation, volumes
 from medical.scratch import Arrays, Scratch
 from pipelines import DataError
 
@@ -66,6 +66,15 @@ def test_a_place_that_cannot_be_written_to_is_named(monkeypatch, tmp_path):
 
 
 # ---------------------------------------------------------------- training
+def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(files, "_LIMITS", (limit, tmp_path / "nowhere"))
+    whole = files.memory()
+    for said, expected in (("max", whole), (str(2**20), 2**20), (str(2**62), whole)):
+        limit.write_text(f"{said}\n")
+        assert files.memory() == expected
+
+
 def test_training_from_files_equals_training_from_memory(temporary, monkeypatch, capsys):
     X, y = pictures()
     whole = ScanSegmenter(**SMALL).fit(X, y)

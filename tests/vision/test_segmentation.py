@@ -208,13 +208,15 @@ def test_augmentation_is_chosen_by_the_images():
     assert fit(grey, three, epochs=1).augment_ == "shift"
 
 
-def test_crops_default_to_the_median_size_and_epochs_to_few_crops():
+def test_crops_default_to_the_median_size_and_epochs_to_few_pixels():
     X, y = discs(4)
     model = fit(X, y, image_size=None, epochs=1)
     assert model.image_size_ == [32, 24]
     assert model._epochs(pipelines.tasks.segmentation.Each(lambda i: y[i], 4)) == 1
     model.epochs = None
     assert model._epochs(pipelines.tasks.segmentation.Each(lambda i: y[i], 4)) == 100
+    model.image_size_ = [512, 256]  # sixteen crops an epoch, 2.1 million pixels
+    assert model._epochs(pipelines.tasks.segmentation.Each(lambda i: y[i], 4)) == 35
 
 
 def test_class_weights():

@@ -6,7 +6,7 @@ import pytest
 from pipelines.engines import load_framework
 from vision import segmenter_networks, tiles
 from vision.networks import BACKBONES
-from vision.segmenter_networks import ARCHITECTURES, ENCODERS, Decided, SegmentationLoss
+from vision.segmenter_networks import ARCHITECTURES, ENCODERS, Decided, Dilated, Enlarged, SegmentationLoss
 
 keras = load_framework("keras")
 SMALL = ["mobilenet-v3-small", "efficientnet-v2-b0"]  # quick to build
@@ -90,6 +90,31 @@ def test_all_applications_but_those_of_one_size_are_encoders():
     assert left_out == {"nasnet-mobile", "nasnet-large"}
     with pytest.raises((ValueError, IndexError)):
         segmenter_networks.build("unet", "nasnet-mobile", 3, 2)
+
+
+@pytest.mark.parametrize("rate", [2, 6, 18])
+@pytest.mark.parametrize("size", [(3, 2), (7, 40), (18, 12)])
+def test_a_dilated_convolution_is_that_of_keras(rate, size):
+    x = pixels(2, *size, 3) / 255
+    ours, plain = Dilated(rate, 4, 3), keras.layers.Conv2D(4, 3, padding="same", dilation_rate=rate)
+    plain.build(x.shape)
+    ours(x)
+    ours.set_weights(plain.get_weights())
+    np.testing.assert_allclose(np.asarray(ours(x)), np.asarray(plain(x)), atol=1e-5)
+
+
+def test_images_as_wide_as_the_one_before_and_of_another_height():
+    network = settled(segmenter_networks.build("deeplab-v3-plus", None, 1, 2))
+    for size in ((32, 32), (48, 32), (48, 64)):
+        x = pixels(1, *size, 1)
+        np.testing.assert_allclose(network.predict_on_batch(x), np.asarray(network(x)), atol=1e-3)
+
+
+def test_enlarging_keeps_values_or_is_bilinear():
+    x = pixels(1, 3, 2, 1)
+    np.testing.assert_array_equal(np.asarray(Enlarged(4, smooth=False)(x)), x.repeat(4, axis=1).repeat(4, axis=2))
+    expected = np.asarray(keras.ops.image.resize(x, (6, 4), "bilinear"))
+    np.testing.assert_allclose(np.asarray(Enlarged(2)(x)), expected, rtol=1e-5)
 
 
 def test_decided_is_scores_in_training_and_numbers_otherwise():

@@ -1,4 +1,4 @@
-"""The random forest on pixels is scikit-learn's, in plain arrays; majority counts pixels."""
+"""The random forest on pixels is scikit-learn's, in plain arrays."""
 
 import io
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vision import simple_segmenters
-from vision.simple_segmenters import features, forest, from_forest, majority, proba_from_forest
+from vision.simple_segmenters import features, forest, from_forest, proba_from_forest
 
 
 def scenes(n=3, channels=3, shape=(40, 52), seed=0):
@@ -98,9 +98,3 @@ def test_smoothed_colour_is_a_mean_around_the_pixel():
     smooth = features(image)[:, 1].reshape(21, 21)
     assert smooth[9:12, 9:12].tolist() == [[25] * 3] * 3
     assert smooth.sum() == 225
-
-
-def test_majority_is_the_most_frequent_class_that_counts():
-    masks = [np.array([[0, 1, 1]]), np.array([[2, 2, 2, 2], [0, 0, 0, 0]])]
-    assert majority(masks, 3) == 0
-    assert majority(masks, 3, ignore=0) == 2
