@@ -19,6 +19,7 @@ _LEVELS = 31  # steps from black to white
 _INK = "#2f3640"
 _COLOURS = ("#e8743b", "#2f7ed8", "#3aa657", "#a05ad0", "#d9304c", "#17a2b8", "#b8860b", "#e377c2", "#7f7f7f", "#bcbd22")
 _MOST_NAMES = 12  # in a legend
+_EVERYWHERE = 0.8  # of the pixels are in a class: lines around one would hide its neighbours
 
 
 def overlay(
@@ -59,8 +60,9 @@ def overlay(
     if present and not 0 < present[0] <= present[-1] < len(names):
         raise DataError(f"The masks hold {present}, but there are names for 0 to {len(names) - 1} only.")
     figure, axes = _panels(image, spacing, ("truth", "prediction"))
+    everywhere = ((truth > 0) | (predicted > 0)).mean() > _EVERYWHERE
     for panel, mask in zip(axes, (truth, predicted), strict=True):
-        _colour(panel, mask, present)
+        _colour(panel, mask, present, lines=not everywhere)
     _legend(figure, present, names)
     return _png(figure)
 
@@ -135,15 +137,15 @@ def _shown(image: np.ndarray) -> np.ndarray:
     return np.nan_to_num(scaled)
 
 
-def _colour(panel: Any, mask: np.ndarray, present: Sequence[int]) -> None:
-    """Tint what belongs to each class, and draw a line around it."""
+def _colour(panel: Any, mask: np.ndarray, present: Sequence[int], *, lines: bool) -> None:
+    """Tint what belongs to each class, and draw a line around it; without lines more strongly."""
     from matplotlib.colors import to_rgba
 
     tint = np.zeros((*mask.shape, 4))
     for v in present:
-        tint[mask == v] = to_rgba(_colour_of(v), 0.3)
+        tint[mask == v] = to_rgba(_colour_of(v), 0.3 if lines else 0.5)
     panel.imshow(tint, interpolation="nearest", aspect=panel.get_aspect())
-    for v in present:
+    for v in present if lines else ():
         inside = mask == v
         if inside.any() and not inside.all() and min(mask.shape) > 1:
             panel.contour(inside, levels=[0.5], colors=[_colour_of(v)], linewidths=1.2)

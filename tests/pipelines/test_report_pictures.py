@@ -53,6 +53,15 @@ def test_a_small_structure_keeps_its_colour():
     assert not green[: drawn.shape[0] * 3 // 4, drawn.shape[1] // 2 :].any()
 
 
+def test_where_every_pixel_has_a_class_no_line_hides_a_neighbour():
+    truth = 1 + np.zeros((60, 60), int)
+    truth[:, ::6] = truth[:, 1::6] = 2  # thinner than a line is
+    drawn = opened(overlay(np.full(truth.shape, 128.0), truth, truth, names=["", "cell", "membrane"])).astype(int)
+    blue = (drawn[..., 2] > drawn[..., 0] + 40).mean()
+    orange = (drawn[..., 0] > drawn[..., 2] + 40).mean()
+    assert 0.3 < blue / orange < 0.7
+
+
 def test_names_are_drawn_as_they_are():
     for name in ("_hidden", "a $b$ $", "肝臓"):
         png = overlay(IMAGE, MASK, MASK, names=["background", name])
