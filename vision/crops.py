@@ -13,8 +13,8 @@ AUGMENT = ("none", "shift", "photo", "micrograph")
 _TURN = math.radians(10)
 _ZOOM = {"shift": 0.1, "photo": 0.4, "micrograph": 0.15}
 _CONTRAST, _BRIGHTNESS = 0.2, 25.5
-_CELL, _NODES, _BEND = 32, 64, 3.0  # pixels from node to node of the mesh, from bend to bend, and by how much they are bent
-_AS_THEY_ARE = {"shift": 1 / 3, "photo": 1 / 3, "micrograph": 0.7}  # share of the crops without resampling
+_CELL, _NODES, _BEND = 32, 64, 4.0  # pixels from node to node of the mesh, from bend to bend, and by how much they are bent
+_AS_THEY_ARE = 1 / 3  # share of the crops without resampling
 
 
 class Crops:
@@ -39,7 +39,7 @@ class Crops:
     Notes
     -----
     One resampling does all of it, bicubic for images and nearest for masks, whose labels thus stay whole. As it smooths a little,
-    a part of the crops are cut out as they are, and only mirrored or turned by right angles. Bending by random
+    a third of the crops are cut out as they are, and only mirrored or turned by right angles. Bending by random
     vectors on a coarse grid is that of U-Net (Ronneberger, Fischer, Brox, 2015, doi:10.1007/978-3-319-24574-4_28).
 
     Examples
@@ -78,7 +78,7 @@ class Crops:
         """Return where in the image the nodes of a mesh over the crop lie, `(rows, columns, 2)`, as y and x from its corner."""
         size = np.array(self.size, dtype=float)
         middle = np.array([_middle(extent, side, rng) for extent, side in zip(shape, self.size, strict=False)])
-        if self.augment == "none" or rng.random() < _AS_THEY_ARE[self.augment]:
+        if self.augment == "none" or rng.random() < _AS_THEY_ARE:
             matrix = np.eye(2) if self.augment == "none" else self._matrix(0.5 * math.pi * self._quarters(rng), 1.0, rng)
             corner = np.abs(matrix) @ size / 2  # on whole pixels, so that none of them is mixed
             return (_nodes(self.size, bend=False) - size / 2) @ matrix.T + corner + np.floor(middle - corner + 0.5)
