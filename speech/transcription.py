@@ -12,6 +12,7 @@ import numpy as np
 from pipelines import checks, data
 from pipelines.base import Pipeline
 from pipelines.engines import load_framework
+from pipelines.engines.memory import freed_memory_kept
 from pipelines.errors import DataError, ParameterError
 from pipelines.metrics._transcription import word_error_rate
 from pipelines.progress import Progress, say
@@ -422,6 +423,7 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
             return functools.partial(decoding.decode, runtime.quantized(network))
         return runtime.ctranslate2(network, vocabulary, int8=self.runtime.endswith("int8"))
 
+    @freed_memory_kept()
     def _infer(self, X: Any) -> Any:
         say(f"transcribing {len(X)} recordings, {self.device_.name}", 0)
         with self.device_.scope():

@@ -121,6 +121,7 @@ def train(
     return course.history
 
 
+@freed_memory_kept()
 def infer(model: Any, batches: Batches, *, device: Device) -> np.ndarray:
     """Return the network's outputs for all batches, one row a sample, reading the next batches meanwhile."""
     model.jit_compile = False

@@ -10,6 +10,7 @@ import functools
 import os
 import platform
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,15 +22,18 @@ _KEPT = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}  # no block is mapped for itself, no
 # the values glibc ends up with by itself in a program with large blocks, for it goes on with fixed ones once any was set
 _USUAL = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 64 * 2**20}
 _LOCK = threading.Lock()
-_holders = 0
+_LONG = 1.0  # seconds
+_holders, _since = 0, 0.0
 
 
 @contextlib.contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Keep memory that is freed in this process, until the block ends; then everything unused goes back to the system.
+    """Keep memory that is freed in this process, until the block ends; then what is unused goes back to the system.
 
-    Blocks may lie within each other, and in several threads. It does nothing where there is no glibc, or where `GLIBC_TUNABLES`
-    or a variable such as `MALLOC_MMAP_MAX_` says how memory is to be had.
+    After less than a second up to 64 MiB at the end of the heap stay, as usual, and the rest goes with the next large block that
+    is freed: looking through all of it would take longer than a short prediction. Blocks may lie within each other, and in
+    several threads. It does nothing where there is no glibc, or where `GLIBC_TUNABLES` or a variable such as `MALLOC_MMAP_MAX_` says how
+    memory is to be had.
 
     Examples
     --------
@@ -49,14 +53,16 @@ def freed_memory_kept() -> Iterator[None]:
 
 def _hold(library: Any, change: int) -> None:
     """Count who wants memory kept; the first one sets the limits, and the last one resets them."""
-    global _holders
+    global _holders, _since
     with _LOCK:
         before, _holders = _holders, _holders + change
         if not before:
+            _since = time.monotonic()
             _set(library, _KEPT)
         elif not _holders:
             _set(library, _USUAL)
-            library.malloc_trim(0)
+            if time.monotonic() - _since > _LONG:
+                library.malloc_trim(0)
 
 
 def _set(library: Any, limits: dict[int, int]) -> None:

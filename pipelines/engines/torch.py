@@ -152,6 +152,7 @@ def train(
     return course.history
 
 
+@freed_memory_kept()
 def infer(model: Any, batches: Batches, *, device: Device, precision: str = "full") -> np.ndarray:
     """Return the network's outputs for all batches, one row a sample, reading the next batches meanwhile.
 
