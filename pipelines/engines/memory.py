@@ -32,8 +32,8 @@ def freed_memory_kept() -> Iterator[None]:
 
     After less than a second up to 64 MiB at the end of the heap stay, as usual, and the rest goes with the next large block that
     is freed: looking through all of it would take longer than a short prediction. Blocks may lie within each other, and in
-    several threads. It does nothing where there is no glibc, or where `GLIBC_TUNABLES` or a variable such as `MALLOC_MMAP_MAX_` says how
-    memory is to be had.
+    several threads. It does nothing where there is no glibc, or where `GLIBC_TUNABLES` or a variable such as
+    `MALLOC_MMAP_MAX_` says how memory is to be had.
 
     Examples
     --------
