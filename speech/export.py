@@ -35,7 +35,8 @@ QUANTIZATIONS = (None, "float32", "float16", "int8")
 TOLERANCE = 1e-5
 """The most by which a logit may differ, for each unit of the largest one (and no less than one unit)."""
 
-_ROUGH = {"float16": 0.02, "int8": 0.25}  # of the logits' spread, root mean square; with weights in wrong places it is above 1
+# processors without VNNI add products of int8 up less exactly: a network that is right may be 0.25 off there
+_ROUGH = {"float16": 0.02, "int8": 0.5}  # of the logits' spread, root mean square; with weights in wrong places it is above 1
 _TOKENS = 12  # of the text to compare on
 _SAMPLE = " Hello, world! It's 3.14 % — “naïve”, 中文, עברית, 😀👍🏽\n\n   done"
 

@@ -11,6 +11,7 @@ from .conftest import ROOT
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 HEADLINES = {  # what the report that an example prints is about
     "anomaly_detection": "vus_pr",
+    "explain_image": "deletion",
     "forecasting": "mase",
     "image_classification": "accuracy",
     "image_segmentation": "mean_iou",

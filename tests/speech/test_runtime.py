@@ -9,7 +9,7 @@ from pipelines.engines import usable_cores
 from speech import decoding, networks, runtime
 from speech.vocabulary import Vocabulary
 
-from .whispers import ENGLISH, clips, dims, kept, network, torch, whisper
+from .whispers import ENGLISH, adds_up_exactly, clips, dims, kept, network, torch, whisper
 
 pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed")
 
@@ -122,7 +122,8 @@ def test_int8_says_nearly_the_same(few):
     expected = decoding.decode(model, mel, words)
     found = runtime.ctranslate2(model, words, int8=True)(mel, words)
     equal = [(a, b) for a, b in zip(found, expected, strict=True) if a.tokens == b.tokens]
-    assert len(equal) >= 15
+    # of networks without training two tokens are often as good as equally likely
+    assert len(equal) >= (15 if adds_up_exactly() else 5)
     assert all(a.logprob == pytest.approx(b.logprob, abs=0.05) for a, b in equal)
 
 

@@ -1,6 +1,7 @@
 """Small Whisper networks with random weights, in the forms in which weights come."""
 
 import dataclasses
+from pathlib import Path
 
 from pipelines.engines import load_framework
 from speech import vocabulary
@@ -15,6 +16,12 @@ def dims(units=32, layers=1, heads=2, n_vocab=MULTILINGUAL, n_mels=80):
     """Dimensions as openai-whisper names them."""
     sizes = (n_mels, 1500, units, heads, layers, n_vocab, 448, units, heads, layers)
     return dataclasses.asdict(whisper.model.ModelDimensions(*sizes))
+
+
+def adds_up_exactly():
+    """Whether this processor has VNNI: without it sums of products of int8 saturate."""
+    file = Path("/proc/cpuinfo")
+    return not file.exists() or "vnni" in file.read_text()
 
 
 def network(of, kept=None, seed=0, hears=8, ends=1):
