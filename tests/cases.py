@@ -123,7 +123,7 @@ CASES = {
         grid={"epochs": [1, 2]},
     ),
     "image-segmentation": Case(
-        params={"image_size": 32, "epochs": 2, "batch_size": 8, "verbose": 0},
+        params={"architecture": "fcn", "image_size": 32, "epochs": 2, "batch_size": 8, "verbose": 0},  # the quickest to trace
         data=_discs,
         unreadable="no-such-file.png",
         unknown=np.full((20, 24), 7),

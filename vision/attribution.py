@@ -13,7 +13,7 @@ from pipelines.engines import load_framework
 
 keras: Any = load_framework("keras")
 
-__all__ = ["Halves", "grad_cam", "grey", "halves", "integrated", "occluded"]
+__all__ = ["Halves", "enlarged", "grad_cam", "grey", "halves", "integrated", "occluded"]
 
 Gradients = Callable[[Callable[[Any], Any], Any], np.ndarray]  # as `gradients` of an engine
 Halves = tuple[Callable[[Any], tuple[Any, Any]], Callable[[Any, Any], Any]]
@@ -119,6 +119,18 @@ def occluded(measured: Callable[..., np.ndarray], pixels: np.ndarray) -> np.ndar
         total[:, *box] += (scores[:, 0] - scores[:, 1 + k])[:, None, None]
         times[box] += 1
     return total / times
+
+
+def enlarged(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return maps `(n, rows, columns)` as float32 in another size, bilinearly.
+
+    Examples
+    --------
+    >>> enlarged(np.array([[[0, 1]]]), (1, 4)).tolist()
+    [[[0.0, 0.25, 0.75, 1.0]]]
+    """
+    values = maps[..., None].astype(np.float32)
+    return keras.ops.convert_to_numpy(keras.ops.image.resize(values, size, "bilinear"))[..., 0]
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:

@@ -235,7 +235,7 @@ class _Looker:
         return tuple(self.pipeline.classes_[said == 1].tolist()) if self.pipeline.multilabel_ else said.item()
 
     def in_size(self, heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        return _resized(heat, size).clip(0, 1)
+        return heat if heat.shape == size else images.resize(heat[..., None], size)[..., 0].clip(0, 1)
 
     # ---------------------------------------------------------------- heat
     def outputs(self, pixels: np.ndarray) -> np.ndarray:
@@ -255,7 +255,7 @@ class _Looker:
                     self.measured, asked=asked, turned=np.asarray, together=_together(*pixels.shape[1:3])
                 )
                 found = attribution.occluded(measured, pixels)
-        found = np.stack([_resized(one, pixels.shape[1:3]) for one in found.clip(0)])
+        found = attribution.enlarged(found.clip(0), pixels.shape[1:3])
         most = found.max(axis=(1, 2), keepdims=True)
         return found / np.where(most > 0, most, 1)
 
@@ -332,10 +332,6 @@ class _MaskLooker(_Looker):
 
 def _together(height: int, width: int) -> int:
     return max(1, min(_IMAGES, _PIXELS // (height * width)))
-
-
-def _resized(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return images.resize(heat[..., None].astype(np.float32), size)[..., 0]
 
 
 def _ranks(heat: np.ndarray) -> np.ndarray:

@@ -123,8 +123,9 @@ def test_int8_says_nearly_the_same(few):
     found = runtime.ctranslate2(model, words, int8=True)(mel, words)
     equal = [(a, b) for a, b in zip(found, expected, strict=True) if a.tokens == b.tokens]
     # of networks without training two tokens are often as good as equally likely
-    assert len(equal) >= (15 if adds_up_exactly() else 5)
-    assert all(a.logprob == pytest.approx(b.logprob, abs=0.05) for a, b in equal)
+    fewest, apart = (15, 0.05) if adds_up_exactly() else (5, 0.25)
+    assert len(equal) >= fewest
+    assert max(abs(a.logprob - b.logprob) for a, b in equal) < apart
 
 
 def test_converting_leaves_the_network_and_the_disk_alone(few, tmp_path, monkeypatch):
