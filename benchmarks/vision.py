@@ -308,9 +308,9 @@ def _maps(network: Any, image: np.ndarray, tile: int) -> np.ndarray:
     from vision import tiles
 
     parts = tiles.scores(network.predict_on_batch, image[None], 16, tile=tile)
-    maps = {at: softmax(scores[0], axis=-1) for at, scores in parts}
-    found = np.empty((*image.shape[:2], next(iter(maps.values())).shape[-1]), np.float32)
-    for at, part in maps.items():
+    maps = [(at, softmax(scores[0], axis=-1)) for at, scores in parts]
+    found = np.empty((*image.shape[:2], maps[0][1].shape[-1]), np.float32)
+    for at, part in maps:
         found[at] = part
     return found
 
