@@ -28,6 +28,8 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	@# the examples in docstrings; by themselves, as finding them loads every framework
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal pipelines vision nlp speech medical timeseries
 
 test-slow: install
 	@# test by test, not file by file: some take minutes
