@@ -173,14 +173,14 @@ from pathlib import Path
 import pipelines
 from vision import images
 
-read, calls = images._open, itertools.count()
+read, calls = images.open_file, itertools.count()
 
 def collecting(path):  # Pillow leaves small cycles, which count only once the collector has had its turn
     if next(calls) % 500 == 0:
         gc.collect()
     return read(path)
 
-images._open = collecting
+images.open_file = collecting
 model = pipelines.load({str(saved)!r})
 files = sorted(map(str, Path({str(folder)!r}).rglob("*.png")))
 peaks, resident = [], []
