@@ -15,7 +15,7 @@ FAULTS = """
 import contextlib, resource, threading
 from pipelines.engines import memory
 
-def faults(kept, threads=False):
+def faults(kept):
     def work():
         for _ in range(12):
             b"x" * (40 << 20)  # 10,240 pages
