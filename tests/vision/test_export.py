@@ -92,7 +92,7 @@ def test_saved_then_loaded_then_exported(model, tmp_path):
 def test_backbone_of_keras_applications(tmp_path):
     """Its scaling of pixels is a layer of ours, and its depthwise convolutions are the usual stumbling block."""
     colour = np.repeat(IMAGES[:60, :, :, None], 3, axis=3)
-    options = {"backbone": "mobilenet", "image_size": 32, "epochs": 1, "verbose": 0, "device": "cpu"}
+    options = {"backbone": "mobilenet-v2", "image_size": 32, "epochs": 1, "verbose": 0, "device": "cpu"}
     model = ImageClassifier(**options).fit(colour, DIGITS.target[:60], valid=0)
     for name in NAMES.values():
         assert model.export(tmp_path / name, samples=colour[:5]).difference <= 1e-4
