@@ -2,11 +2,10 @@
 
 import functools
 import math
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -19,10 +18,7 @@ from pipelines.progress import Progress, say
 from pipelines.tasks import ClassifierMixin
 
 from . import images
-
-if TYPE_CHECKING:
-    from .explanation import Explanation
-    from .export import Exported
+from .image_pipelines import ImagePipelineMixin
 
 __all__ = ["ImageClassifier"]
 
@@ -31,7 +27,7 @@ _BASELINE_SIDE = 16  # the logistic-regression baseline sees grey thumbnails of 
 _BASELINE_SAMPLES = 5000
 
 
-class ImageClassifier(ClassifierMixin, Pipeline):
+class ImageClassifier(ImagePipelineMixin, ClassifierMixin, Pipeline):
     """Classify images with a convolutional network, trained from scratch or fine-tuned.
 
     Parameters
@@ -142,65 +138,6 @@ class ImageClassifier(ClassifierMixin, Pipeline):
         check_is_fitted(self, "model_")
         X = self._inspect(checks.samples(X)[0])
         return self._engine.infer(self.model_.get_layer("backbone"), self._batches(X), device=self.device_)
-
-    def explain(self, X: Any, method: str = "grad-cam", target: Any = None, *, check: bool = True) -> "list[Explanation]":
-        """Show what in each image speaks for its label; see `vision.explanation.explain`.
-
-        Parameters
-        ----------
-        X : sequence
-            Images.
-        method : str
-            `"grad-cam"`; `"integrated-gradients"`, which is finer and many times slower; or `"occlusion"`.
-        target : label, optional
-            What to explain for all of them; by default each image's most probable label.
-        check : bool
-            Also test whether what is hot counts for more than other places, which takes 132 predictions an image.
-
-        Returns
-        -------
-        list of Explanation
-            A heat map in the size of each image, with its `deletion` and `insertion`; `save("why.png")`.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_digits
-        >>> digits = load_digits(n_class=2)
-        >>> model = ImageClassifier(epochs=1, verbose=0).fit(digits.images, digits.target)
-        >>> model.explain(digits.images[:1])[0].heat.shape
-        (8, 8)
-        """
-        from . import explanation
-
-        check_is_fitted(self, "model_")
-        return explanation.explain(self, self._inspect(checks.samples(X)[0]), method, target, check=check)
-
-    def export(self, path: str | os.PathLike[str], *, format: str | None = None, samples: Any = None) -> "Exported":
-        """Write the network for other programs, from pixels to probabilities, and prove that it says the same.
-
-        Parameters
-        ----------
-        path : path
-            A file that ends in `.onnx` or `.tflite`, or a folder for a TensorFlow SavedModel; labels and the rest go beside it.
-        format : str, optional
-            `"saved-model"`, `"onnx"` or `"tflite"`; by default what the path's ending says.
-        samples : sequence, optional
-            Images to compare on, besides five of our own.
-
-        Returns
-        -------
-        Exported
-            The paths, and the largest difference of two probabilities, which is at most 1e-4; see `vision.export.export`.
-
-        Examples
-        --------
-        >>> ImageClassifier.load("model/").export("digits.onnx").difference  # doctest: +SKIP
-        1.2e-07
-        """
-        from . import export
-
-        check_is_fitted(self, "model_")
-        return export.export(self, path, format, samples)
 
     # ---------------------------------------------------------------- the three a pipeline supplies
     def _build(self) -> Any:

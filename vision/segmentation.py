@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -20,10 +20,7 @@ from pipelines.tasks import SegmenterMixin
 from pipelines.tasks.segmentation import Each, counted, mask_files, pooled_means
 
 from . import crops, images, instances, masks, simple_segmenters, tiles
-
-if TYPE_CHECKING:
-    from .explanation import Explanation
-    from .export import Exported
+from .image_pipelines import ImagePipelineMixin
 
 __all__ = ["ImageSegmenter"]
 
@@ -36,7 +33,7 @@ _TOGETHER = 2**19  # pixels of small images that go through the network at once
 _FLIPS = {"photo": ((2,),), "micrograph": ((1,), (2,), (1, 2))}  # axes along which images are mirrored in training
 
 
-class ImageSegmenter(SegmenterMixin, Pipeline):
+class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
     """Segment images: a class for every pixel, by a convolutional network trained from scratch or fine-tuned.
 
     Parameters
@@ -227,65 +224,6 @@ class ImageSegmenter(SegmenterMixin, Pipeline):
         for mask, file in zip(self.predict(X), files, strict=True):
             Image.fromarray(self._drawn(mask)).save(file)
         return files
-
-    def explain(self, X: Any, method: str = "grad-cam", target: Any = None, *, check: bool = True) -> "list[Explanation]":
-        """Show what in each image speaks for a class where it is predicted; see `vision.explanation.explain`.
-
-        Parameters
-        ----------
-        X : sequence
-            Images, of at most 1,024 pixels a side.
-        method : str
-            `"grad-cam"`; `"integrated-gradients"`, which is finer and many times slower; or `"occlusion"`.
-        target : str, optional
-            Name of the class to explain in all of them; by default the one that most pixels of an image have.
-        check : bool
-            Also test whether what is hot counts for more than other places, which takes 132 predictions an image.
-
-        Returns
-        -------
-        list of Explanation
-            A heat map in the size of each image, with its `deletion` and `insertion`; `save("why.png")`.
-
-        Examples
-        --------
-        >>> y = [np.pad(np.ones((8, 8), np.uint8), ((at, 16 - at), (8, 8))) for at in (2, 5, 8, 11)]
-        >>> X = [200 * mask for mask in y]
-        >>> model = ImageSegmenter(epochs=1, verbose=0).fit(X, y)
-        >>> model.explain(X[:1], target="1", check=False)[0].heat.shape
-        (24, 24)
-        """
-        from . import explanation
-
-        self._ready()
-        return explanation.explain(self, self._inspect(self._samples(X)[0]), method, target, check=check)
-
-    def export(self, path: str | os.PathLike[str], *, format: str | None = None, samples: Any = None) -> "Exported":
-        """Write the network for other programs, from pixels to probabilities, and prove that it says the same.
-
-        Parameters
-        ----------
-        path : path
-            A file that ends in `.onnx` or `.tflite`, or a folder for a TensorFlow SavedModel; labels and the rest go beside it.
-        format : str, optional
-            `"saved-model"`, `"onnx"` or `"tflite"`; by default what the path's ending says.
-        samples : sequence, optional
-            Images to compare on, besides six of our own; of at most 1,024 pixels a side, as larger ones are predicted in tiles.
-
-        Returns
-        -------
-        Exported
-            The paths, and the largest difference of two probabilities, which is at most 1e-4; see `vision.export.export`.
-
-        Examples
-        --------
-        >>> ImageSegmenter.load("model/").export("cells.onnx").difference  # doctest: +SKIP
-        6.0e-07
-        """
-        from . import export
-
-        self._ready()
-        return export.export(self, path, format, samples)
 
     # ---------------------------------------------------------------- parameters
     def _check(self) -> None:
