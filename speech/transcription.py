@@ -69,7 +69,9 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
         What stays as it is in fine-tuning: None, nothing; `"encoder"`; `"adapters"`, everything but low-rank additions to the
         attentions' weights.
     runtime : str
-        What computes predictions: `"torch"`, `"ctranslate2"` (needs the extra of that name), and either with `"-int8"`.
+        What computes predictions: `"torch"`, `"ctranslate2"` (needs the extra of that name), and either with `"-int8"`. On
+        processors without VNNI the products of `"ctranslate2-int8"` saturate, and a small network may mishear more; those of
+        `"torch-int8"` do not.
     epochs : int, optional
         The most epochs; None takes as many as the amount of speech calls for.
     batch_size : int

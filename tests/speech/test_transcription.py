@@ -14,6 +14,8 @@ torch = load_framework("torch")
 from speech import SpeechTranscriber  # noqa: E402  (after the gate)
 from speech.synthesis import speak  # noqa: E402
 
+from .whispers import adds_up_exactly  # noqa: E402
+
 WORDS = ("yes", "no", "stop", "go")
 VOICES = ("en", "en-us", "en+f2", "en+f3", "en+m3", "en+m5", "en-us+f4", "en-us+m1")
 SMALL = {"weights": None, "units": 48, "layers": 1, "epochs": 1, "batch_size": 8, "verbose": 0}
@@ -80,7 +82,8 @@ class TestLearned:
         finally:
             model.set_params(runtime="torch")
         equal = sum(a == b for a, b in zip(found, expected, strict=True))
-        assert equal >= len(expected) - (0 if runtime == "ctranslate2" else 2)
+        rough = runtime == "ctranslate2-int8" and not adds_up_exactly()
+        assert equal >= len(expected) - (0 if runtime == "ctranslate2" else 8 if rough else 2)
 
     def test_beam_search_is_no_worse(self, model, spoken):
         greedy = model.score(*spoken)
