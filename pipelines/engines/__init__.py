@@ -82,6 +82,10 @@ for line in sys.stdin.buffer:
 # else to do is as quick as before.
 _SPINS = "2000"
 
+# Whether TensorFlow computes with oneDNN, read when it is loaded. By itself it does so only on processors with VNNI. On one without,
+# training a U-Net is 1.3 to 1.5 times as quick with it, a MobileNet's predictions twice; an LSTM's training is 4 to 8 % slower.
+_ONEDNN = "1"
+
 _lock = threading.RLock()  # reentrant: keras loads its backend, transformers loads torch
 _settled: set[str] = set()
 
@@ -225,6 +229,7 @@ def _hide_triton() -> None:
 def _load_tensorflow(extra: str | None) -> ModuleType:
     if "tensorflow" in _settled:
         return sys.modules["tensorflow"]
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", _ONEDNN)
     with _quiet_stderr():
         tf = _import("tensorflow", extra)
         _grow_memory(tf)

@@ -246,6 +246,13 @@ def test_threads_of_torch_do_not_wait_spinning(tmp_path, mine, expected):
     assert run(code, path=tmp_path, **settings).stdout == f"{expected}\n"
 
 
+@pytest.mark.parametrize(("mine", "expected"), [(None, "1\n"), ("0", "0\n")], ids=["nobody-set-it", "user"])
+def test_tensorflow_computes_with_onednn(tmp_path, mine, expected):
+    fake(tmp_path, "tensorflow", "import os; print(os.environ['TF_ENABLE_ONEDNN_OPTS']); raise ImportError('enough')")
+    code = "from pipelines.engines import load_framework\ntry: load_framework('tensorflow')\nexcept ImportError: pass"
+    assert run(code, path=tmp_path, TF_ENABLE_ONEDNN_OPTS=mine).stdout == expected
+
+
 @slow
 def test_user_calls_stay():
     mine = """
