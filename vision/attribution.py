@@ -1,6 +1,7 @@
 """What each place in an image adds to a score: Grad-CAM, integrated gradients and occlusion, in Keras on any backend.
 
 A score is the sum of the network's outputs, each times what is asked of it: 1 for a label's logit and 0 for the others.
+Gradients come from the engine's `vjp`.
 """
 
 import functools
@@ -15,7 +16,7 @@ keras: Any = load_framework("keras")
 
 __all__ = ["Halves", "enlarged", "grad_cam", "grey", "halves", "integrated", "occluded"]
 
-Gradients = Callable[[Callable[[Any], Any], Any], np.ndarray]  # as `gradients` of an engine
+VJP = Callable[[Callable[[Any], Any], Any], tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]]
 Halves = tuple[Callable[[Any], tuple[Any, Any]], Callable[[Any, Any], Any]]
 
 _LEAST = 7  # positions a side of a map that says where something is, as the networks have that Grad-CAM was made for
@@ -23,7 +24,7 @@ _STEPS = 64  # from grey to the image
 _BOXES = 8  # along a side, that occlusion covers one after the other
 
 
-def grad_cam(parts: Halves, gradients: Gradients, pixels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def grad_cam(parts: Halves, vjp: VJP, pixels: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """Weight each position and channel of a map by the gradient of the score, and add the channels up.
 
     Grad-CAM [1]_ weights by a channel's mean gradient, which is right where the network goes on with the channels' means. After
@@ -33,17 +34,17 @@ def grad_cam(parts: Halves, gradients: Gradients, pixels: np.ndarray, asked: np.
     ----------
     parts : Halves
         As `halves` returns them.
-    gradients : callable
+    vjp : callable
         The engine's.
     pixels : ndarray, (n, height, width, channels)
         Images, values 0–255.
-    asked : ndarray
-        In the shape of the network's outputs.
 
     Returns
     -------
-    ndarray, (n, rows, columns)
-        On the positions of the map.
+    outputs : ndarray
+        The network's.
+    explained : callable
+        Once: from what is asked, in the outputs' shape, to `(n, rows, columns)`, on the positions of the map.
 
     References
     ----------
@@ -54,19 +55,21 @@ def grad_cam(parts: Halves, gradients: Gradients, pixels: np.ndarray, asked: np.
     """
     front, back = parts
     beside, maps = front(pixels)
-    slopes = gradients(lambda x: _score(back(beside, x), asked), maps)
-    return (keras.ops.convert_to_numpy(maps) * slopes).sum(axis=-1)
+    outputs, pull = vjp(lambda x: back(beside, x), maps)
+    return outputs, lambda asked: (keras.ops.convert_to_numpy(maps) * pull(asked)).sum(axis=-1)
 
 
-def integrated(network: Any, gradients: Gradients, pixels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def integrated(network: Any, vjp: VJP, pixels: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Add up the score's gradients on the way from an image all grey to the image, 64 steps, each in its middle.
 
     Parameters
     ----------
     network : keras.Model
         From pixels to outputs.
-    gradients, pixels, asked
+    vjp, pixels
         As for `grad_cam`.
+    asked : ndarray
+        In the shape of the network's outputs.
 
     Returns
     -------
@@ -81,7 +84,8 @@ def integrated(network: Any, gradients: Gradients, pixels: np.ndarray, asked: np
     slopes = np.zeros_like(pixels)
     for k in range(_STEPS):
         between = plain + (k + 0.5) / _STEPS * (pixels - plain)
-        slopes += gradients(lambda x: _score(network(x, training=False), asked), between)
+        _, pull = vjp(lambda x: network(x, training=False), between)
+        slopes += pull(asked)
     return (pixels - plain) * slopes / _STEPS
 
 
@@ -204,12 +208,6 @@ def _fits(layer: Any, least: list[int]) -> bool:
 
 def _positions(x: Any) -> int:
     return int(x.shape[1] * x.shape[2])
-
-
-def _score(outputs: Any, asked: np.ndarray) -> Any:
-    """Return the score of each image."""
-    product = outputs * keras.ops.convert_to_tensor(asked)
-    return keras.ops.sum(product, axis=tuple(range(1, len(asked.shape))))
 
 
 def _boxes(height: int, width: int) -> Iterator[tuple[slice, slice]]:

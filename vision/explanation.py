@@ -1,7 +1,6 @@
 """Where in an image the network looked: heat maps in the image's own size, with a check that they mean something."""
 
 import dataclasses
-import functools
 import importlib
 import os
 from collections.abc import Callable, Iterator
@@ -147,7 +146,7 @@ class Explanation:
 def explain(pipeline: Any, X: Any, method: str = "grad-cam", target: Any = None, *, check: bool = True) -> list[Explanation]:
     """Show where in each image the network looked.
 
-    `"grad-cam"` looks at the coarsest map of the network that still knows where things are, at the cost of two or three
+    `"grad-cam"` looks at the coarsest map of the network that still knows where things are, at the cost of about two
     predictions; `"integrated-gradients"` is as fine as the pixels and costs some two hundred; `"occlusion"` covers up to 290
     boxes one after the other, and needs no gradients. See `vision.attribution`.
 
@@ -198,10 +197,11 @@ class _Looker:
 
     def at(self, X: Any, rows: np.ndarray, code: int | None, check: bool) -> Iterator[Explanation]:
         pixels = self.pixels(X, rows)
-        outputs = self.outputs(pixels)
-        codes, asked = self.ask(outputs, code)
+        with self.pipeline.device_.scope():
+            outputs, explained = self.look(pixels)
+            codes, asked = self.ask(outputs, code)
+            heat = _heat(explained(asked), pixels.shape[1:3])
         proba = self.proba(outputs)
-        heat = self.heat(pixels, asked)
         curves = self.curves(pixels, heat, asked) if check else [_curves(np.empty((0, 4)))] * len(rows)
         for k, i in enumerate(rows.tolist()):
             yield Explanation(
@@ -242,22 +242,21 @@ class _Looker:
         batches = data.Batches(lambda rows: pixels[rows], len(pixels), len(pixels))
         return self.pipeline._engine.infer(self.network, batches, device=self.pipeline.device_)
 
-    def heat(self, pixels: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        """Return the heat of pixels `(n, height, width, channels)`, from 0 to 1, in the size the network sees."""
-        gradients = self.pipeline._engine.gradients
-        with self.pipeline.device_.scope():
-            if self.method == "grad-cam":
-                found = attribution.grad_cam(self.halves, gradients, pixels, asked)
-            elif self.method == "integrated-gradients":
-                found = attribution.integrated(self.network, gradients, pixels, asked).sum(axis=-1)
-            else:
-                measured = functools.partial(
-                    self.measured, asked=asked, turned=np.asarray, together=_together(*pixels.shape[1:3])
-                )
-                found = attribution.occluded(measured, pixels)
-        found = attribution.enlarged(found.clip(0), pixels.shape[1:3])
-        most = found.max(axis=(1, 2), keepdims=True)
-        return found / np.where(most > 0, most, 1)
+    def look(self, pixels: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+        """Return the network's outputs, and what tells from what is asked of them how much each place adds to it."""
+        vjp = self.pipeline._engine.vjp
+        if self.method == "grad-cam":
+            return attribution.grad_cam(self.halves, vjp, pixels)
+
+        def explained(asked: np.ndarray) -> np.ndarray:
+            if self.method == "integrated-gradients":
+                return attribution.integrated(self.network, vjp, pixels, asked).sum(axis=-1)
+            together = _together(*pixels.shape[1:3])
+            return attribution.occluded(
+                lambda read, shape: self.measured(read, shape, asked=asked, turned=np.asarray, together=together), pixels
+            )
+
+        return self.outputs(pixels), explained
 
     def measured(
         self,
@@ -332,6 +331,13 @@ class _MaskLooker(_Looker):
 
 def _together(height: int, width: int) -> int:
     return max(1, min(_IMAGES, _PIXELS // (height * width)))
+
+
+def _heat(found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return what places add to the score as heat from 0 to 1, in this size; what speaks against it is 0."""
+    found = attribution.enlarged(found.clip(0), size)
+    most = found.max(axis=(1, 2), keepdims=True)
+    return found / np.where(most > 0, most, 1)
 
 
 def _ranks(heat: np.ndarray) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""The Keras engine: `train`, `infer`, `gradients`, `save_weights`, `load_weights` for networks in Keras, on any of its backends.
+"""The Keras engine: `train`, `infer`, `vjp`, `save_weights`, `load_weights` for networks in Keras, on any of its backends.
 
 `train` wraps `keras.Model.fit` and adds what every task needs around it: a schedule, early stopping with the best weights kept,
 checkpoints that survive `kill -9`, and an interruption that keeps what was learned.
 """
 
 import contextlib
+import functools
 import importlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from .memory import freed_memory_kept
 
 keras: Any = load_framework("keras")
 
-__all__ = ["gradients", "infer", "load_weights", "save_weights", "train"]
+__all__ = ["infer", "load_weights", "save_weights", "train", "vjp"]
 
 
 @freed_memory_kept()
@@ -130,19 +131,23 @@ def infer(model: Any, batches: Batches, *, device: Device) -> np.ndarray:
     return np.concatenate(outputs)
 
 
-def gradients(function: Callable[[Any], Any], inputs: Any) -> np.ndarray:
-    """Return how the values of a function change with its inputs; Keras has no word for it that all its backends know.
+def vjp(function: Callable[[Any], Any], inputs: Any) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Call a function, so that gradients can be asked for afterwards; Keras has no word for it that all its backends know.
 
     Parameters
     ----------
     function : callable
-        Takes a tensor and returns one value a sample, which depends on that sample alone.
-    inputs : ndarray or tensor, (n, …)
+        From a tensor to a tensor.
+    inputs : ndarray or tensor
         Where.
 
     Returns
     -------
-    ndarray, (n, …)
+    outputs : ndarray
+        What the function returns.
+    pull : callable
+        Once: from weights in the outputs' shape to the gradient, in the inputs' shape, of the outputs' weighted sum (the
+        vector-Jacobian product, as in JAX).
 
     Raises
     ------
@@ -151,23 +156,31 @@ def gradients(function: Callable[[Any], Any], inputs: Any) -> np.ndarray:
 
     Examples
     --------
-    >>> gradients(lambda x: keras.ops.sum(x**2, axis=1), np.array([[1.0, 2.0]]))
-    array([[2., 4.]], dtype=float32)
+    >>> outputs, pull = vjp(lambda x: x**2, np.array([1.0, 2.0]))
+    >>> outputs, pull(np.array([1.0, 10.0]))
+    (array([1., 4.], dtype=float32), array([ 2., 40.], dtype=float32))
     """
     backend, x = keras.backend.backend(), keras.ops.convert_to_tensor(inputs, dtype=keras.backend.floatx())
+    pull: Callable[[Any], Any]
     if backend == "tensorflow":
         with load_framework("tensorflow").GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            values = function(x)
-        found = tape.gradient(values, x)
+            outputs = function(x)
+        pull = functools.partial(tape.gradient, outputs, x)
     elif backend == "torch":
         x = x.detach().requires_grad_()
-        (found,) = load_framework("torch").autograd.grad(function(x).sum(), x)
+        outputs = function(x)
+        pull = functools.partial(load_framework("torch").autograd.grad, outputs, x)
     elif backend == "jax":
-        found = importlib.import_module("jax").grad(lambda x: keras.ops.sum(function(x)))(x)
+        outputs, pull = importlib.import_module("jax").vjp(function, x)
     else:
         raise ParameterError(f"Keras computes no gradients on {backend}. Set KERAS_BACKEND to tensorflow, torch or jax.")
-    return keras.ops.convert_to_numpy(found)
+
+    def pulled(weights: np.ndarray) -> np.ndarray:
+        found = pull(keras.ops.convert_to_tensor(weights, dtype=outputs.dtype))
+        return keras.ops.convert_to_numpy(found[0] if isinstance(found, tuple) else found)
+
+    return keras.ops.convert_to_numpy(outputs), pulled
 
 
 def save_weights(model: Any, path: Path) -> None:

@@ -53,8 +53,8 @@ def distance(one, middle):
 # --- the methods, where the truth is known -----------------------------------------------------------------------------
 
 
-def gradients():
-    return engines.engine("keras").gradients
+def vjp():
+    return engines.engine("keras").vjp
 
 
 def linear_network(weights):
@@ -72,7 +72,7 @@ def test_integrated_gradients_of_a_linear_network_are_weight_times_distance_from
     weights = rng.normal(size=(6, 5, 2)).astype(np.float32)
     pixels = rng.uniform(0, 255, (3, 6, 5, 1)).astype(np.float32)
     asked = np.eye(2, dtype=np.float32)[[0, 1, 1]]
-    found = attribution.integrated(linear_network(weights), gradients(), pixels, asked)
+    found = attribution.integrated(linear_network(weights), vjp(), pixels, asked)
     expected = (pixels - pixels.mean(axis=(1, 2), keepdims=True))[..., 0] * np.moveaxis(weights, 2, 0)[[0, 1, 1]]
     np.testing.assert_allclose(found[..., 0], expected, rtol=1e-3, atol=1e-2)
 
@@ -80,7 +80,7 @@ def test_integrated_gradients_of_a_linear_network_are_weight_times_distance_from
 def test_integrated_gradients_add_up_to_the_score_less_that_of_a_grey_image(fitted):
     pixels = np.stack(spots(6, seed=3)[0])[..., None].astype(np.float32)
     asked = np.eye(2, dtype=np.float32)[[0, 1, 0, 1, 0, 1]]
-    found = attribution.integrated(fitted.model_, gradients(), pixels, asked).sum(axis=(1, 2, 3))
+    found = attribution.integrated(fitted.model_, vjp(), pixels, asked).sum(axis=(1, 2, 3))
     scores, grey = (
         (fitted.model_.predict_on_batch(x) * asked).sum(axis=1)
         for x in (pixels, np.broadcast_to(attribution.grey(pixels), pixels.shape).copy())
