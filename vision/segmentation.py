@@ -28,7 +28,7 @@ _AUGMENT = ("auto", *crops.AUGMENT)
 _LOSS = ("dice", "focal")
 _CROP = 256  # pixels a side of training crops, at most, where nothing else is asked for
 _PER_EPOCH = 16  # crops, at least
-_PIXELS, _FEWEST, _MOST = 72_000_000, 15, 100  # of all crops in all epochs, and epochs, where their number is left to us
+_PIXELS, _FEWEST, _MOST = 120_000_000, 15, 100  # of all crops in all epochs, and epochs, where their number is left to us
 _TOGETHER = 2**19  # pixels of small images that go through the network at once
 _FLIPS = {"photo": ((2,),), "micrograph": ((1,), (2,), (1, 2))}  # axes along which images are mirrored in training
 
@@ -67,10 +67,10 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
     test_flips : bool
         Also predict images mirrored, as in training, and take the mean: two to four times the work.
     epochs : int, optional
-        Rounds over all images, each in as many crops as cover it, but 16 in all at least. None takes as many as make 72
+        Rounds over all images, each in as many crops as cover it, but 16 in all at least. None takes as many as make 120
         million pixels, from 15 for many images to 100 for few.
     batch_size : int
-        Crops a step.
+        Crops a step; from scratch many steps of few crops teach more than few of many.
     lr : float
         Highest learning rate. Fine-tuning pretrained weights uses a tenth of it.
     seed : int
@@ -131,8 +131,8 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
         class_weight: str | dict[str, float] | None = None,
         test_flips: bool = False,
         epochs: int | None = None,
-        batch_size: int = 4,
-        lr: float = 2e-3,
+        batch_size: int = 2,
+        lr: float = 6e-3,
         seed: int = 0,
         device: str = "auto",
         verbose: int = 1,

@@ -22,8 +22,9 @@ __all__ = ["ARCHITECTURES", "ENCODERS", "Decided", "SegmentationLoss", "build", 
 ENCODERS = tuple(name for name, row in BACKBONES.items() if row.application and not name.startswith("nasnet"))
 """The Keras applications that can be a backbone here; NASNet is made for images of one size."""
 
-# filters of our own encoder, one number a level; each level sees half the size of the one before
-_WIDTHS = (16, 32, 64, 128, 256)
+# filters of our own encoder, one number a level, from half of the image's size on; each level sees half the size of the one
+# before. A level of the whole size took half of the time and made nothing better
+_WIDTHS = (32, 64, 128, 256)
 _ASPP, _LOW = 128, 48  # filters of DeepLab's pyramid, and of the fine features that join it
 _RATES = (6, 12, 18)  # at a sixteenth of the image's size
 _FOCUS = 2.0  # exponent of the focal loss
@@ -38,7 +39,7 @@ def multiple(backbone: str | None) -> int:
     >>> multiple(None), multiple("resnet50")
     (16, 32)
     """
-    return 2 ** (len(_WIDTHS) - 1) if backbone is None else 32
+    return 2 ** len(_WIDTHS) if backbone is None else 32
 
 
 def build(architecture: str, backbone: str | None, channels: int, classes: int) -> Any:
@@ -49,7 +50,8 @@ def build(architecture: str, backbone: str | None, channels: int, classes: int) 
     architecture : str
         `"unet"` [1]_, `"fcn"` [2]_ or `"deeplab-v3-plus"` [3]_.
     backbone : str, optional
-        One of `ENCODERS`, which are Keras applications; None is our own encoder of residual blocks [4]_.
+        One of `ENCODERS`, which are Keras applications; None is our own encoder of residual blocks [4]_, which begins at half of
+        the image's size.
     channels : int
         1 or 3; an application needs 3.
     classes : int
@@ -64,6 +66,9 @@ def build(architecture: str, backbone: str | None, channels: int, classes: int) 
     -----
     DeepLab's pyramid is without the mean over the whole image, so that a tile of an image is seen as the image would be.
 
+    The U-Net's decoder ends at the encoder's finest size, and writes from there the scores of each pixel by itself [5]_; the
+    others enlarge scores bilinearly.
+
     References
     ----------
     .. [1] Ronneberger, Fischer, Brox (2015), "U-Net: convolutional networks for biomedical image segmentation",
@@ -73,6 +78,8 @@ def build(architecture: str, backbone: str | None, channels: int, classes: int) 
     .. [3] Chen, Zhu, Papandreou, Schroff, Adam (2018), "Encoder-decoder with atrous separable convolution for semantic image
        segmentation", doi:10.1007/978-3-030-01234-2_49.
     .. [4] He, Zhang, Ren, Sun (2016), "Deep residual learning for image recognition", doi:10.1109/CVPR.2016.90.
+    .. [5] Shi, Caballero, Huszár, Totz, Aitken, Bishop, Rueckert, Wang (2016), "Real-time single image and video super-resolution
+       using an efficient sub-pixel convolutional neural network", doi:10.1109/CVPR.2016.207.
 
     Examples
     --------
@@ -83,21 +90,20 @@ def build(architecture: str, backbone: str | None, channels: int, classes: int) 
     inputs = keras.Input((None, None, channels), name="pixels")
     features = [keras.Input(feature.shape[1:]) for feature in encoder.outputs]
     decoder = keras.Model(features, ARCHITECTURES[architecture](features, strides, classes), name="decoder")
-    scores = decoder(encoder(inputs))
-    return keras.Model(inputs, scores if strides[0] == 1 else Enlarged(strides[0])(scores), name=architecture)
+    return keras.Model(inputs, decoder(encoder(inputs)), name=architecture)
 
 
 # ---------------------------------------------------------------- encoders
 def _own_encoder(channels: int) -> tuple[Any, list[int]]:
-    """Make residual blocks at five sizes; return the model and what its outputs' sizes are a fraction of."""
+    """Make residual blocks at four sizes; return the model and what its outputs' sizes are a fraction of."""
     layers = keras.layers
     inputs = keras.Input((None, None, channels))
-    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    x = SpaceToDepth(2)(layers.Rescaling(1 / 127.5, offset=-1)(inputs))
     outputs = []
     for level, width in enumerate(_WIDTHS):
         x = _residual(layers.MaxPooling2D(2)(x) if level else x, width)
         outputs.append(x)
-    return keras.Model(inputs, outputs, name="backbone"), [2**level for level in range(len(_WIDTHS))]
+    return keras.Model(inputs, outputs, name="backbone"), [2 ** (level + 1) for level in range(len(_WIDTHS))]
 
 
 def _application_encoder(backbone: str) -> tuple[Any, list[int]]:
@@ -149,17 +155,17 @@ def _unet(features: Sequence[Any], strides: Sequence[int], classes: int) -> Any:
         width = _width(stride)
         x = Enlarged(coarser // stride, smooth=False)(_convolved(x, width, 1))
         x = _residual(keras.layers.Concatenate()([x, skip]), width)
-    return _scores(x, classes)
+    return DepthToSpace(strides[0])(_scores(x, classes * strides[0] ** 2))
 
 
 def _fcn(features: Sequence[Any], strides: Sequence[int], classes: int) -> Any:
-    """Add the scores of the three coarsest features, from the coarsest on, and leave it at the finest size there is."""
+    """Add the scores of the three coarsest features, from the coarsest on."""
     total, size = None, strides[-1]
     for feature, stride in list(zip(features, strides, strict=True))[:-4:-1]:
         scores = _scores(_residual(feature, min(_width(stride), 2 * _ASPP)), classes)
         total = scores if total is None else keras.layers.Add()([Enlarged(size // stride)(total), scores])
         size = stride
-    return total if size == strides[0] else Enlarged(size // strides[0])(total)
+    return Enlarged(size)(total)
 
 
 def _deeplab(features: Sequence[Any], strides: Sequence[int], classes: int) -> Any:
@@ -170,8 +176,7 @@ def _deeplab(features: Sequence[Any], strides: Sequence[int], classes: int) -> A
     branches = [_convolved(x, _ASPP, 1), *(_convolved(x, _ASPP, 3, rate) for rate in rates)]
     x = _convolved(layers.Concatenate()(branches), _ASPP, 1)
     x = layers.Concatenate()([Enlarged(stride // 4)(x), _convolved(features[list(strides).index(4)], _LOW, 1)])
-    x = _scores(_residual(x, _ASPP), classes)
-    return x if strides[0] == 4 else Enlarged(4 // strides[0])(x)
+    return Enlarged(4)(_scores(_residual(x, _ASPP), classes))
 
 
 ARCHITECTURES = {"unet": _unet, "fcn": _fcn, "deeplab-v3-plus": _deeplab}
@@ -198,7 +203,7 @@ def _scores(x: Any, classes: int) -> Any:
 
 
 def _width(stride: int) -> int:
-    return _WIDTHS[min(int(math.log2(stride)), len(_WIDTHS) - 1)]
+    return _WIDTHS[min(int(math.log2(stride)), len(_WIDTHS)) - 1]
 
 
 class Dilated(keras.layers.Conv2D):
@@ -227,6 +232,44 @@ class Dilated(keras.layers.Conv2D):
         x = ops.reshape(super().call(x), (n, rate, rate, tall, wide, self.filters))
         x = ops.reshape(ops.transpose(x, (0, 3, 1, 4, 2, 5)), (n, tall * rate, wide * rate, self.filters))
         return x[:, :height, :width]
+
+
+class SpaceToDepth(keras.layers.Layer):
+    """The values of each square of so many pixels a side, one after the other in one pixel."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the shape, whose height and width are known only later."""
+        return (input_shape[0], None, None, input_shape[3] * self.side**2)
+
+    def call(self, x: Any) -> Any:
+        """Rearrange the values."""
+        ops, side = keras.ops, self.side
+        n, height, width, channels = ops.shape(x)
+        x = ops.reshape(x, (n, height // side, side, width // side, side, channels))
+        return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (n, height // side, width // side, side * side * channels))
+
+
+class DepthToSpace(keras.layers.Layer):
+    """Squares of so many pixels a side, from the values of one pixel; what `SpaceToDepth` does, undone."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the shape, whose height and width are known only later."""
+        return (input_shape[0], None, None, input_shape[3] // self.side**2)
+
+    def call(self, x: Any) -> Any:
+        """Rearrange the values."""
+        ops, side = keras.ops, self.side
+        n, height, width, channels = ops.shape(x)
+        x = ops.reshape(x, (n, height, width, side, side, channels // side**2))
+        return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (n, height * side, width * side, channels // side**2))
 
 
 class Enlarged(keras.layers.Layer):

@@ -19,7 +19,7 @@ TINY = {"image_size": 32, "epochs": 2, "batch_size": 8, "verbose": 0}
 
 @pytest.fixture(scope="module", autouse=True)
 def small_network():
-    """Make our own encoder of three levels instead of five; the contract's tests take all of it."""
+    """Make our own encoder of three levels instead of four; the contract's tests take all of it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segmenter_networks, "_WIDTHS", (8, 16, 32))
         yield
@@ -216,7 +216,7 @@ def test_crops_default_to_the_median_size_and_epochs_to_few_pixels():
     model.epochs = None
     assert model._epochs(pipelines.tasks.segmentation.Each(lambda i: y[i], 4)) == 100
     model.image_size_ = [512, 256]  # sixteen crops an epoch, 2.1 million pixels
-    assert model._epochs(pipelines.tasks.segmentation.Each(lambda i: y[i], 4)) == 35
+    assert model._epochs(pipelines.tasks.segmentation.Each(lambda i: y[i], 4)) == 58
 
 
 def test_class_weights():
@@ -335,7 +335,7 @@ def test_a_class_no_mask_has_is_noted():
         ({"backbone": "small-cnn"}, "backbone"),
         ({"weights": "imagenet"}, "Name the application"),
         ({"backbone": "resnet50", "weights": "nowhere"}, "nowhere"),
-        ({"image_size": 42}, r"42 is no multiple of 4\. Take 44"),
+        ({"image_size": 42}, r"42 is no multiple of 8\. Take 48"),
         ({"image_size": [32, 32, 32]}, "image_size"),
         ({"ignore_label": -1}, "ignore_label"),
         ({"classes": {"road": (1, 2, 3), "sky": (1, 2, 3)}}, "road"),

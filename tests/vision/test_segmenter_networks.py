@@ -6,7 +6,16 @@ import pytest
 from pipelines.engines import load_framework
 from vision import segmenter_networks, tiles
 from vision.networks import BACKBONES
-from vision.segmenter_networks import ARCHITECTURES, ENCODERS, Decided, Dilated, Enlarged, SegmentationLoss
+from vision.segmenter_networks import (
+    ARCHITECTURES,
+    ENCODERS,
+    Decided,
+    DepthToSpace,
+    Dilated,
+    Enlarged,
+    SegmentationLoss,
+    SpaceToDepth,
+)
 
 keras = load_framework("keras")
 SMALL = ["mobilenet-v3-small", "efficientnet-v2-b0"]  # quick to build
@@ -44,6 +53,13 @@ def test_every_family_of_applications_is_a_backbone(backbone):
     for architecture in ARCHITECTURES if backbone in SMALL else ("unet",):
         network = segmenter_networks.build(architecture, backbone, 3, 4)
         assert network(pixels(1, 96, 128, 3)).shape == (1, 96, 128, 4)
+
+
+def test_space_to_depth_and_back():
+    images = pixels(2, 6, 4, 3)
+    deep = keras.ops.convert_to_numpy(SpaceToDepth(2)(images))
+    np.testing.assert_array_equal(deep[:, 1, 0], images[:, 2:4, :2].reshape(2, 12))
+    np.testing.assert_array_equal(DepthToSpace(2)(deep), images)
 
 
 @pytest.mark.parametrize("backbone", SMALL)
