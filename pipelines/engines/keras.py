@@ -96,6 +96,7 @@ def train(
         trainer = keras.Model(model.inputs, model.outputs)  # the optimizer's state stays out of what is saved
         trainer.compile(optimizer=_optimizer(lr, epochs * len(batches), weight_decay, warmup), loss=loss, metrics=list(metrics))
         trainer.jit_compile = False  # compiling by XLA takes longer than it saves on networks of this size
+        trainer.optimizer.build(trainer.trainable_variables)  # else TensorFlow traces a step twice: first to make variables
         course = Course(
             _Learner(trainer),
             judged=None if valid is None else lambda: judge(infer(trainer, valid, device=device), valid.targets),
@@ -265,7 +266,6 @@ class _Learner:
         return [variable.numpy() for variable in self.model.optimizer.variables]
 
     def set_optimizer(self, values: list[np.ndarray]) -> None:
-        self.model.optimizer.build(self.model.trainable_variables)
         for variable, value in zip(self.model.optimizer.variables, values, strict=True):
             variable.assign(value)
 
