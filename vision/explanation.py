@@ -20,7 +20,7 @@ __all__ = ["Explanation", "explain"]
 METHODS = ("grad-cam", "integrated-gradients", "occlusion")
 _SHARES = np.linspace(0, 1, 11)  # of the pixels that are changed to test a heat map
 _ELSEWHERE = 5  # other places where as much is changed
-_PIXELS, _IMAGES = 2**18, 256  # that go through the network at once, at most: with gradients asked for, it keeps all its maps
+_PIXELS, _IMAGES = 2**18, 1024  # that go through the network at once, at most: with gradients asked for, it keeps all its maps
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -82,8 +82,8 @@ for line in sys.stdin.buffer:
 # else to do is as quick as before.
 _SPINS = "2000"
 
-# Whether TensorFlow computes with oneDNN, read when it is loaded. By itself it does so only on processors with VNNI. On one without,
-# training a U-Net is 1.3 to 1.5 times as quick with it, a MobileNet's predictions twice; an LSTM's training is 4 to 8 % slower.
+# Whether TensorFlow computes with oneDNN, read when it is loaded; by itself only on processors with VNNI. On others, too, oneDNN
+# trains a U-Net 1.3 to 1.5 times as quickly, and predicts with a MobileNet twice as quickly; an LSTM is trained 4 to 8 % more slowly.
 _ONEDNN = "1"
 
 _lock = threading.RLock()  # reentrant: keras loads its backend, transformers loads torch
