@@ -83,7 +83,7 @@ for line in sys.stdin.buffer:
 _SPINS = "2000"
 
 # Whether TensorFlow computes with oneDNN, read when it is loaded; by itself only on processors with VNNI. On others, too, oneDNN
-# trains a U-Net 1.3 to 1.5 times as quickly, and predicts with a MobileNet twice as quickly; an LSTM is trained 4 to 8 % more slowly.
+# trains a U-Net 1.3 to 1.5 times as quickly, and predicts with a MobileNet twice as quickly; an LSTM trains 4 to 8 % slower.
 _ONEDNN = "1"
 
 _lock = threading.RLock()  # reentrant: keras loads its backend, transformers loads torch
