@@ -29,6 +29,7 @@ _LOSS = ("dice", "focal")
 _CROP = 256  # pixels a side of training crops, at most, where nothing else is asked for
 _PER_EPOCH = 16  # crops, at least
 _PIXELS, _FEWEST, _MOST = 120_000_000, 15, 100  # of all crops in all epochs, and epochs, where their number is left to us
+_APPLICATION = 1 / 3  # share of the learning rate for a Keras application; some of them have no batch normalisation
 _TOGETHER = 2**19  # pixels of small images that go through the network at once
 _FLIPS = {"photo": ((2,),), "micrograph": ((1,), (2,), (1, 2))}  # axes along which images are mirrored in training
 
@@ -72,7 +73,7 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
     batch_size : int
         Crops a step; from scratch many steps of few crops teach more than few of many.
     lr : float
-        Highest learning rate. Fine-tuning pretrained weights uses a tenth of it.
+        Highest learning rate. Keras applications get a third of it, and pretrained weights in fine-tuning a tenth of that.
     seed : int
         Of everything random; the same seed gives the same model on a CPU.
     device : str
@@ -341,8 +342,12 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
         fit = functools.partial(self._stage, pixels, y, judged)
         fingerprint = "" if resume is None else self._fingerprint(X, y)
         if self.weights is None:
-            return fit("all", self._epochs(y), self.lr, resume, fingerprint)
+            return fit("all", self._epochs(y), self._highest_lr, resume, fingerprint)
         return self._fine_tune(self._epochs(y), functools.partial(fit, resume=resume, fingerprint=fingerprint))
+
+    @property
+    def _highest_lr(self) -> float:
+        return self.lr if self.backbone is None else _APPLICATION * self.lr
 
     def _fine_tune(self, epochs: int, fit: Any) -> list[dict[str, Any]]:
         """Train the decoder on what the given weights see, then everything, gently, with the statistics of the batches kept."""
@@ -354,7 +359,7 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
         self._note(note)
         backbone = self.model_.get_layer("backbone")
         backbone.trainable = False
-        head = fit("decoder", max(1, epochs // 4), self.lr)
+        head = fit("decoder", max(1, epochs // 4), self._highest_lr)
         backbone.trainable = True
         if head[-1].get("interrupted"):
             return head
@@ -362,7 +367,7 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
         decoder_only = self.model_.get_weights()
         head = [{"stage": "decoder", **record} for record in head]
         try:
-            rest = fit("all", max(1, epochs - len(head)), self.lr / 10)
+            rest = fit("all", max(1, epochs - len(head)), self._highest_lr / 10)
         except KeyboardInterrupt:  # in the first epoch: what the decoder has learned is kept
             self.model_.set_weights(decoder_only)
             return [*head[:-1], {**head[-1], "interrupted": True}]
