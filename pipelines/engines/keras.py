@@ -232,9 +232,42 @@ def _optimizer(lr: float, steps: int, weight_decay: float, warmup: float) -> Any
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=lr / 25, decay_steps=max(1, steps - warm), alpha=0.01, warmup_target=lr, warmup_steps=warm
     )
-    optimizer = keras.optimizers.AdamW(learning_rate=schedule, weight_decay=weight_decay)
+    kind = _FusedAdamW if keras.backend.backend() == "tensorflow" else keras.optimizers.AdamW
+    optimizer = kind(learning_rate=schedule, weight_decay=weight_decay, name="adamw")
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     return optimizer
+
+
+class _FusedAdamW(keras.optimizers.AdamW):
+    """AdamW for TensorFlow whose step is one operation a variable, where Keras takes some twenty for the same arithmetic.
+
+    They are too small to be computed beside one another. Keras also computes the learning rate anew for each weight that decays,
+    and tracing it all took a third of the time until the first step.
+    """
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        """Leave it to `update_step`, which is given the learning rate."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Let the weight decay, and take the step."""
+        tf, ops, dtype = load_framework("tensorflow"), keras.ops, variable.dtype
+        rate, step = ops.cast(learning_rate, dtype), ops.cast(self.iterations + 1, dtype)
+        beta_1, beta_2 = ops.cast(self.beta_1, dtype), ops.cast(self.beta_2, dtype)
+        if self.weight_decay and self._use_weight_decay(variable):
+            variable.assign_sub(variable * (rate * self.weight_decay))
+        at = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[at].value.handle,
+            v=self._velocities[at].value.handle,
+            beta1_power=ops.power(beta_1, step),
+            beta2_power=ops.power(beta_2, step),
+            lr=rate,
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=ops.cast(self.epsilon, dtype),
+            grad=tf.convert_to_tensor(gradient),  # that of an embedding comes row by row
+        )
 
 
 class _Feed(keras.utils.PyDataset):
