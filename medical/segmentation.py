@@ -32,7 +32,7 @@ _LARGE = 2**30  # bytes of a prediction that is said to be large
 _LEVELS = 6  # the most that a network whose weights are given is looked for with
 _TUNED = 0.2  # share of the learning rate where weights are given
 _PER_EPOCH = 64  # patches an epoch
-_EPOCHS = 110
+_EPOCHS = 80
 
 
 class ScanSegmenter(SegmenterMixin, Pipeline):
@@ -41,8 +41,9 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
     Parameters
     ----------
     network : str
-        `"unet"`, `"dynunet"`, `"segresnet"`, `"attention-unet"` or `"swin-unetr"`, all of them MONAI's. `"auto"` takes that of
-        the saved pipeline in `weights`, otherwise the first.
+        `"subpixel-unet"`, `"unet"`, `"dynunet"`, `"segresnet"`, `"attention-unet"` or `"swin-unetr"`, all of them MONAI's; the
+        first is a U-Net with a quicker end, see `medical.segmenter_networks.build`. `"auto"` takes that of the saved pipeline in
+        `weights`, otherwise the first.
     weights : str, optional
         Where to start from: None (from scratch), the folder of a saved `ScanSegmenter`, a file of weights of the same network
         (`.safetensors`, `.pt`, `.pth`), or the folder of a MONAI bundle. What matches by name and shape is taken, the last layer
@@ -66,7 +67,7 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
     largest_only : bool
         Keep of each structure the largest connected piece alone.
     epochs : int, optional
-        Rounds of 64 patches; None takes 110.
+        Rounds of 64 patches; None takes 80.
     batch_size : int
         Patches a step.
     lr : float
@@ -137,7 +138,7 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
         test_flips: bool = False,
         largest_only: bool = False,
         epochs: int | None = None,
-        batch_size: int = 4,
+        batch_size: int = 2,
         lr: float = 3e-3,
         seed: int = 0,
         device: str = "auto",

@@ -7,7 +7,7 @@ from pipelines.engines import load_framework
 
 __all__ = ["NETWORKS", "build", "levels", "multiple"]
 
-NETWORKS = ("unet", "dynunet", "segresnet", "attention-unet", "swin-unetr")
+NETWORKS = ("subpixel-unet", "unet", "dynunet", "segresnet", "attention-unet", "swin-unetr")
 _SMALLEST = 4  # voxels that the deepest level keeps along an axis
 _DEEPEST = 4  # times that a patch is halved
 _WIDEST = 256
@@ -93,20 +93,33 @@ def build(name: str, *, axes: int, channels: int, classes: int, strides: Sequenc
     torch.nn.Module
         With random weights.
 
+    Notes
+    -----
+    The sub-pixel U-Net is MONAI's but for its end, `medical.subpixel.SubpixelScores`, where MONAI's own has a residual block of the
+    patch's full size, which takes a quarter of a step and does not do better. Its units are leaky, as those of nnU-Net.
+
     Examples
     --------
     >>> import torch
-    >>> network = build("unet", axes=2, channels=1, classes=3, strides=[[2, 2], [2, 2]], width=8)
+    >>> network = build("subpixel-unet", axes=2, channels=1, classes=3, strides=[[2, 2], [2, 2]], width=8)
     >>> network(torch.zeros(1, 1, 16, 16)).shape
     torch.Size([1, 3, 16, 16])
     """
     nets = load_framework("monai").networks.nets
+    from .subpixel import SubpixelScores
+
     widths = [min(_WIDEST, width * 2**level) for level in range(len(strides) + 1)]
     rows = [list(row) for row in strides]
     common = {"spatial_dims": axes, "in_channels": channels, "out_channels": classes}
     norm = ("instance", {"affine": True})  # batches are small
     if name == "unet":
         return nets.UNet(**common, channels=widths, strides=rows, num_res_units=2, norm=norm)
+    if name == "subpixel-unet":
+        leaky = ("LeakyReLU", {"negative_slope": 0.01, "inplace": True})
+        network = nets.UNet(**common, channels=widths, strides=rows, num_res_units=2, norm=norm, act=leaky)
+        deeper = widths[0] if len(rows) > 1 else widths[1]
+        network.model[-1] = SubpixelScores(widths[0] + deeper, classes, rows[0])
+        return network
     if name == "dynunet":
         if len(rows) == 1:  # it will not have fewer than two
             rows, widths = [*rows, [1] * axes], [*widths, widths[-1]]
