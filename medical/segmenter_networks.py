@@ -95,8 +95,8 @@ def build(name: str, *, axes: int, channels: int, classes: int, strides: Sequenc
 
     Notes
     -----
-    The sub-pixel U-Net is MONAI's but for its end, `medical.subpixel.SubpixelScores`, where MONAI's own has a residual block of the
-    patch's full size, which takes a quarter of a step and does not do better. Its units are leaky, as those of nnU-Net.
+    The sub-pixel U-Net is MONAI's but for its end, `medical.subpixel.SubpixelScores`, where MONAI's own has a residual block of
+    the patch's full size, which takes a quarter of a step and does not do better. Its units are leaky, as those of nnU-Net.
 
     Examples
     --------

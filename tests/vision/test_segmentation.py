@@ -231,7 +231,9 @@ def test_class_weights():
         fit(X, y, classes={"grass": 0, "disc": 1}, class_weight={"dsic": 2})
 
 
-@pytest.mark.parametrize("params", [{"architecture": "fcn"}, {"architecture": "deeplab-v3-plus"}, {"architecture": "unet", "loss": "focal"}])
+@pytest.mark.parametrize(
+    "params", [{"architecture": "fcn"}, {"architecture": "deeplab-v3-plus"}, {"architecture": "unet", "loss": "focal"}]
+)
 def test_other_networks_and_losses_learn(params):
     X, y = discs(16)
     model = fit(X, y, epochs=4, **params)
