@@ -17,7 +17,10 @@ _SIZES = (1.0, 0.8, 0.65, 0.5, 0.35)  # the first with which the file is small; 
 _MOST_BYTES = 100_000
 _LEVELS = 31  # steps from black to white
 _INK = "#2f3640"
-_COLOURS = ("#e8743b", "#2f7ed8", "#3aa657", "#a05ad0", "#d9304c", "#17a2b8", "#b8860b", "#e377c2", "#7f7f7f", "#bcbd22")
+_COLOURS = (
+    *("#e8743b", "#2f7ed8", "#3aa657", "#a05ad0", "#d9304c", "#17a2b8", "#b8860b", "#e377c2", "#7f7f7f", "#bcbd22"),
+    *("#00e5a8", "#7b1e3b", "#ffd166", "#3f51b5", "#8d5524", "#ff8fab", "#1b5e20", "#c5cae9", "#ff1744", "#a5d6a7"),
+)
 _MOST_NAMES = 12  # in a legend
 _EVERYWHERE = 0.8  # of the pixels are in a class: lines around one would hide its neighbours
 

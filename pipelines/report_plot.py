@@ -318,7 +318,14 @@ def _confusion(axes: "Axes", frame: pd.DataFrame) -> None:
         for (i, j), count in np.ndenumerate(counts):
             if count:
                 colour = "white" if shares[i, j] > 0.35 else _INK
-                axes.text(j, i, f"{count:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
+                axes.text(j, i, _brief(count), ha="center", va="center", fontsize=7.5, color=colour)
+
+
+def _brief(count: float) -> str:
+    """Return a count in at most six characters, as pixels are many and cells are small; 999,999 is 1M."""
+    from matplotlib.ticker import EngFormatter
+
+    return f"{count:.0f}" if count < 1e5 else EngFormatter(places=0 if count < 1e6 else 1, sep="")(count)
 
 
 def _tick_names(axes: "Axes", rows: list[Any], columns: list[Any]) -> None:

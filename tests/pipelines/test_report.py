@@ -12,8 +12,9 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from pipelines import metrics
+from pipelines import metrics, report_plot
 from pipelines.errors import DataError, FormatError
 from pipelines.report import Example, Report, compare
 
@@ -383,6 +384,13 @@ def test_plot_draws_curves_and_confusion():
     figure.savefig(io.BytesIO(), format="png")  # "$x_1$ and $" would fail as mathematics
 
 
+def test_counts_of_pixels_fit_into_the_cells_of_a_confusion():
+    counts = pd.DataFrame([[99_999, 344_421], [3, 1_234_567]], index=["sky", "tree"], columns=["sky", "tree"])
+    axes = Figure().add_subplot()
+    report_plot._confusion(axes, counts)
+    assert [text.get_text() for text in axes.texts] == ["99999", "344k", "3", "1.2M"]
+
+
 def test_plot_with_many_classes_shows_the_average_and_the_worst():
     figure = classified(list(range(30))).plot()
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -402,7 +410,7 @@ def test_names_of_many_lines_stand_below_the_drawing(classes, below):
 def test_drawing_leaves_pyplot_and_settings_alone():
     code = """
 import sys
-from pipelines import metrics
+from pipelines import metrics, report_plot
 report = metrics.classification([0, 1, 1, 0], [0.1, 0.9, 0.4, 0.2], n_bootstrap=5)
 import matplotlib
 settings = lambda: {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != "backend"}  # reading it loads pyplot

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines import DataError
+from pipelines import DataError, report_pictures
 from pipelines.metrics import classification
 from pipelines.report import Example
 from pipelines.report_pictures import heat, overlay
@@ -60,6 +60,10 @@ def test_where_every_pixel_has_a_class_no_line_hides_a_neighbour():
     blue = (drawn[..., 2] > drawn[..., 0] + 40).mean()
     orange = (drawn[..., 0] > drawn[..., 2] + 40).mean()
     assert 0.3 < blue / orange < 0.7
+
+
+def test_every_name_of_a_legend_has_a_colour_of_its_own():
+    assert len({report_pictures._colour_of(v) for v in range(1, report_pictures._MOST_NAMES + 1)}) == report_pictures._MOST_NAMES
 
 
 def test_names_are_drawn_as_they_are():
