@@ -156,7 +156,7 @@ CASES = {
         grid={"epochs": [1, 2]},
     ),
     "speech-transcription": Case(
-        params={"weights": None, "units": 48, "layers": 1, "epochs": 4, "lr": 4e-3, "batch_size": 8, "verbose": 0},
+        params={"weights": None, "units": 48, "layers": 1, "epochs": 2, "lr": 8e-3, "batch_size": 8, "verbose": 0},
         data=_spoken_words,
         unreadable="no-such-file.wav",
         unknown=7,

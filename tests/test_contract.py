@@ -269,10 +269,8 @@ def test_verbose_1_writes_to_stderr_only(task, capfd):
 
 def test_scikit_learns_tools_run(task):
     X, y = CASES[task].data()
-    parts = KFold(2, shuffle=True, random_state=0)
-    once = [next(parts.split(X))]
-    scores = cross_val_score(make(task), X, y, cv=parts)
-    assert np.isfinite(scores).all()
+    once = [next(KFold(2, shuffle=True, random_state=0).split(X))]
+    assert np.isfinite(cross_val_score(make(task), X, y, cv=once)).all()
     search = GridSearchCV(make(task), CASES[task].grid, cv=once).fit(X, y)
     assert search.best_params_.keys() == CASES[task].grid.keys()
     assert is_classifier(make(task)) == task.endswith("classification")

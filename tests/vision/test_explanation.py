@@ -223,7 +223,7 @@ def test_the_network_is_left_as_it_was(fitted):
 # --- segmenters --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["grad-cam", *(pytest.param(method, marks=pytest.mark.slow) for method in METHODS[1:])])
 def test_heat_of_a_mask_is_near_the_thing(segmenter, method):
     X, _, middles = spots(12 if method == "grad-cam" else 6, seed=5)
     found = segmenter.explain(X[1::2], method, target="spot", check=method == "grad-cam")

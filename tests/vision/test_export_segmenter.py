@@ -57,6 +57,7 @@ def test_says_the_same_in_a_process_of_its_own(model, form, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "found.npy")[0], model.predict_proba(X[2:3])[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_mirrored_predictions_are_inside(small_network, tmp_path):
     X, y = discs()
     flipped = ImageSegmenter(**QUICK, augment="micrograph", test_flips=True).fit(X, y)
