@@ -41,7 +41,10 @@ def model(small_network):
     return ImageSegmenter(**QUICK, classes={"grass": 0, "disc": 1}).fit(X, y)
 
 
-@pytest.mark.parametrize("form", export.FORMATS)
+# the classifier's test takes every form, and what writes them is the same
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=[pytest.mark.slow] if form != "onnx" else []) for form in export.FORMATS]
+)
 def test_says_the_same_in_a_process_of_its_own(model, form, tmp_path):
     X, _ = discs()
     done = model.export(tmp_path / NAMES[form], samples=X)
