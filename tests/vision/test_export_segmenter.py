@@ -43,7 +43,7 @@ def model(small_network):
 
 # the classifier's test takes every form, and what writes them is the same
 @pytest.mark.parametrize(
-    "form", [pytest.param(form, marks=[pytest.mark.slow] if form != "onnx" else []) for form in export.FORMATS]
+    "form", ["onnx", *(pytest.param(form, marks=pytest.mark.slow) for form in export.FORMATS if form != "onnx")]
 )
 def test_says_the_same_in_a_process_of_its_own(model, form, tmp_path):
     X, _ = discs()
