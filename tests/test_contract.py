@@ -16,7 +16,10 @@ from pipelines.progress import log
 
 from .cases import CASES
 
-pytestmark = pytest.mark.parametrize("task", sorted(registry.TASKS))
+SLOW = ("image-segmentation", "speech-transcription")  # a fit of theirs takes longest, and nearly every test has one
+pytestmark = pytest.mark.parametrize(
+    "task", [pytest.param(task, marks=[pytest.mark.slow] if task in SLOW else []) for task in sorted(registry.TASKS)]
+)
 _fitted = {}
 
 
