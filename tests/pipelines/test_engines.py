@@ -256,7 +256,6 @@ print([sorted(met[i : i + N]) == list(range(N)) for i in range(0, len(met), N)])
 """
 
 
-@pytest.mark.slow
 def test_keras_steps_are_those_of_its_own_adamw(monkeypatch):
     engine, keras = engines.engine("keras"), engines.load_framework("keras")
 
@@ -271,6 +270,7 @@ def test_keras_steps_are_those_of_its_own_adamw(monkeypatch):
         np.testing.assert_allclose(mine, its, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_sample_is_seen_once_an_epoch_by_keras_on_torch_too(run_python):
     done = run_python(ON_TORCH, env={"KERAS_BACKEND": "torch"})
     assert done.stdout.strip() == "[True, True, True, True]", done.stderr

@@ -410,7 +410,7 @@ def test_names_of_many_lines_stand_below_the_drawing(classes, below):
 def test_drawing_leaves_pyplot_and_settings_alone():
     code = """
 import sys
-from pipelines import metrics, report_plot
+from pipelines import metrics
 report = metrics.classification([0, 1, 1, 0], [0.1, 0.9, 0.4, 0.2], n_bootstrap=5)
 import matplotlib
 settings = lambda: {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != "backend"}  # reading it loads pyplot
