@@ -22,7 +22,7 @@ import pandas as pd
 
 from pipelines import device, engines
 
-from .common import SHARED, in_turns, run
+from .common import SHARED, in_turns, peak_memory, run
 
 ROOT = Path(__file__).parent.parent
 EPOCHS, PER_EPOCH, BATCH, LR, DECAY, CLIP = 2, 64, 2, 3e-3, 0.01, 1.0
@@ -275,14 +275,9 @@ def peak(side: str) -> int:
     with torch.inference_mode():
         find(torch.zeros(1, *window))  # loads code
         image = torch.rand(1, 384, 384, 256)
-        before = _highest()
+        before = peak_memory()
         find(image)
-    return round((_highest() - before) / 1024)
-
-
-def _highest() -> int:
-    """Return the peak of this process' memory in KiB; `getrusage` would count that of the process that started it."""
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return round((peak_memory() - before) / 2**20)
 
 
 def _three(batch: Any) -> Any:

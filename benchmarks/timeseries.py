@@ -24,7 +24,7 @@ import pandas as pd
 
 from pipelines.report import BELOW_BASELINE, Report
 
-from .common import SHARED, run
+from .common import SHARED, peak_memory, run
 
 DATA = SHARED / "timeseries"
 ROOT = Path(__file__).parent.parent
@@ -347,7 +347,7 @@ def fit_many(n: int, rows: int) -> dict[str, Any]:
     """Fit `n` series together and go on from their ends; meant for a fresh process."""
     panel = read_thousand(n, rows)
     _tiny_fit()
-    before = _peak()
+    before = peak_memory()
     model = _forecaster(horizon=24).fit(panel)
     started = time.perf_counter()
     forecast = model.predict()
@@ -355,7 +355,7 @@ def fit_many(n: int, rows: int) -> dict[str, Any]:
         "series": len(forecast),
         "data_mib": _mib(sum(one.nbytes for one in panel.values())),
         "before_mib": _mib(before),
-        "peak_mib": _mib(_peak()),
+        "peak_mib": _mib(peak_memory()),
         "fit_s": round(model.fit_seconds_, 1),
         "epochs": len(model.history_),
         "predict_s": round(time.perf_counter() - started, 2),
@@ -389,9 +389,9 @@ def extra_memory(what: str, kind: str, rows: int, variables: int) -> dict[str, A
         extra = tracemalloc.get_traced_memory()[1]
     else:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        before = _peak()
+        before = peak_memory()
         action(values)
-        extra = _peak() - before
+        extra = peak_memory() - before
     return {"extra_mib": _mib(extra), "times_data": round(extra / values.nbytes, 3)}
 
 
@@ -413,11 +413,6 @@ def _fit_once(values: np.ndarray) -> None:
 def _tiny_fit() -> None:
     """Load what a fit loads, so that it is not counted."""
     _forecaster(horizon=4, lookback=8, epochs=1).fit(np.sin(np.arange(60.0)))
-
-
-def _peak() -> float:
-    """Return the peak resident memory in bytes; `getrusage` would count the parent's too, until the program was replaced."""
-    return 1024 * next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
 
 def _mib(size: float) -> float:
