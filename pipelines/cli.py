@@ -174,7 +174,7 @@ def _fit(arguments: argparse.Namespace, rest: list[str]) -> None:
     result: dict[str, Any] = {"task": arguments.task, "history": model.history_, "notes": model.notes_}
     result |= {name.removesuffix("_"): getattr(model, name) for name in parts.told}
     if parts.held:
-        report = model.evaluate(*parts.held(model))
+        report = model.evaluate(*parts.held(model), **parts.judged)
         _log(str(report))
         result["report"] = report.to_dict()
     result["model"] = str(model.save(arguments.out))

@@ -4,14 +4,14 @@ import math
 import os
 from argparse import Namespace
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 
 from . import data
-from .checks import did_you_mean
+from .checks import choice, did_you_mean
 from .errors import DataError, ParameterError
 
 __all__ = [
@@ -33,12 +33,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Parts:
-    """What to fit on, what to judge with, which may depend on the fitted pipeline, and the learned facts worth printing."""
+    """What to fit on; what to judge with, which may depend on the fitted pipeline, and how; learned facts worth printing."""
 
     X: Any
     y: Any = None
     groups: Any = None
     held: Callable[[Any], tuple[Any, Any]] | None = None
+    judged: dict[str, Any] = field(default_factory=dict)
     told: tuple[str, ...] = ()
 
 
@@ -157,7 +158,20 @@ class Recordings(Samples):
     """Recordings with what is said in them: in a table, or in a folder with the texts beside them."""
 
     about: ClassVar[str] = "recordings in a table, or in a folder with texts beside them"
+    options: ClassVar[dict[str, str]] = {
+        **Samples.options,
+        "normalizer": "what texts go through before they are compared: basic (the default), english or none",
+    }
     predicting: ClassVar[tuple[str, ...]] = ("format", "out")
+
+    def parts(self, model: Any, arguments: Namespace) -> Parts:
+        """Read the data, and hold out a share of it."""
+        judged = _normalized(arguments)  # a wrong name is told before anything is read
+        return replace(super().parts(model, arguments), judged=judged)
+
+    def truth(self, model: Any, arguments: Namespace) -> dict[str, Any]:
+        """Return the arguments of `evaluate`."""
+        return {**_normalized(arguments), **super().truth(model, arguments)}
 
     def predictions(self, model: Any, arguments: Namespace) -> Any:
         """Return one transcript a recording, the content of a file, or the names of those that were written."""
@@ -442,6 +456,15 @@ def _files_for(names: list[str], folder: Path, form: str) -> list[Path]:
         made[file] = name
     folder.mkdir(parents=True, exist_ok=True)
     return files
+
+
+def _normalized(arguments: Namespace) -> dict[str, Any]:
+    """Return the argument `normalizer` of `evaluate`, if it was asked for."""
+    asked = arguments.normalizer
+    if asked is None:
+        return {}
+    choice("--normalizer", asked, ("basic", "english", "none"))
+    return {"normalizer": None if asked == "none" else asked}
 
 
 def _refuse_columns(arguments: Namespace) -> None:

@@ -148,6 +148,24 @@ def test_fit_evaluate_and_predict(capsys, root):
     assert Transcript.from_dict(rows[0]) == pipelines.load(root / "m").predict([rows[0]["sample"]])[0]
 
 
+def test_texts_are_compared_as_asked(capsys, root):
+    rows = [{"file": f"clips/{i:02d}.wav", "text": f"STAY {i}"} for i in range(30)]
+    data = ["--data", write(root, "loud.csv", rows)]
+    for i in range(30):
+        (root / "clips" / f"{i:02d}.wav").write_text(f"stay {i}")
+    fit = ["fit", fake_transcriber.TASK, *data, "--out", root / "m"]
+    assert strict_json(run(capsys, *fit)[1])["report"]["metrics"]["wer"] == 0
+    assert strict_json(run(capsys, *fit, "--normalizer", "none")[1])["report"]["metrics"]["wer"] == 0.5
+    errors = [
+        strict_json(run(capsys, "evaluate", root / "m", *data, "--normalizer", name)[1])["metrics"]["wer"]
+        for name in ("basic", "english", "none")
+    ]
+    assert errors == [0, 0, 0.5]
+    code, _, err = run(capsys, *fit, "--normalizer", "englsh")
+    assert code == 2
+    assert "--normalizer='englsh' is not known. Did you mean 'english'?" in err
+
+
 def test_groups_stay_on_one_side(capsys, root):
     named = ["--data", root / "clips.csv", "--group", "speaker", "--x", "file", "--y", "text"]
     code, out, err = run(capsys, "fit", fake_transcriber.TASK, *named, "--out", root / "m", "--test", "0.2")
