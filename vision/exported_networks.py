@@ -1,6 +1,7 @@
 """What is exported of a classifier and of a segmenter: the network from pixels to probabilities, and facts about it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from pipelines import checks
 from pipelines.engines import load_framework
 from pipelines.errors import DataError
 
-from . import masks, tiles
+from . import masks, registration, tiles
 
 keras: Any = load_framework("keras")
 
@@ -93,7 +94,8 @@ class ExportedSegmenter:
 
         pipeline = self.pipeline
         inputs = keras.Input((None, None, pipeline.channels_), name=INPUT)
-        padded = Padded(multiple(pipeline.backbone))(inputs)
+        moved = Moved(pipeline.displacement_)(inputs) if any(pipeline.displacement_) else inputs
+        padded = Padded(multiple(pipeline.backbone))(moved)
         total = pipeline.model_(padded)
         ways = pipeline._mirrored
         for axes in ways:
@@ -125,7 +127,8 @@ class ExportedSegmenter:
 
     def answers(self, run: Run, X: Any, size: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield each image's number, and what the export and the pipeline say of it; DataError where it is predicted in tiles."""
-        images, read = self.pipeline._inspect(self.pipeline._samples(X)[0]), self.pipeline._reader
+        images = self.pipeline._inspect(self.pipeline._samples(X)[0])
+        read = replace(self.pipeline._reader, displacement=(0.0, 0.0))  # the network moves them
         for i in range(len(images)):
             pixels = read(images, i).astype(np.float32)[None]
             if max(pixels.shape[1:3]) > tiles.TILE:
@@ -167,6 +170,27 @@ class Probabilities(keras.layers.Layer):
     def call(self, scores: Any) -> Any:
         cooled = scores / self.temperature
         return keras.ops.sigmoid(cooled) if self.multilabel else keras.ops.softmax(cooled, axis=-1)
+
+
+class Moved(keras.layers.Layer):
+    """Images moved by so many rows and columns, as `registration.moved` does it."""
+
+    def __init__(self, by: list[float]) -> None:
+        super().__init__()
+        self.taps = [registration.taps(each).tolist() for each in by]
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the shape, whose height and width are known only later."""
+        return _same(input_shape)
+
+    def call(self, x: Any) -> Any:
+        """Return the moved images."""
+        ops = keras.ops
+        for axis, taps in enumerate(self.taps, start=1):
+            extent = ops.shape(x)[axis]
+            around = [ops.clip(ops.arange(extent) + at, 0, extent - 1) for at in range(-2, 3)]
+            x = sum(weight * ops.take(x, places, axis=axis) for weight, places in zip(taps, around, strict=True) if weight)
+        return ops.clip(x, 0, 255)
 
 
 class Padded(keras.layers.Layer):

@@ -19,6 +19,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pipelines import checks
 from pipelines.errors import DataError, ParameterError
 
+from . import registration
+
 __all__ = [
     "CACHE_BYTES",
     "THREADS",
@@ -74,7 +76,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class WholeReader:
-    """How any accepted sample becomes pixels at its own size: the learned channels and value range.
+    """How any accepted sample becomes pixels at its own size: the learned channels and value range, and how far it is moved.
 
     Examples
     --------
@@ -84,11 +86,13 @@ class WholeReader:
 
     channels: int
     values: tuple[float, float] = (0.0, 255.0)
+    displacement: tuple[float, float] = (0.0, 0.0)
 
     def __call__(self, X: Any, i: int) -> np.ndarray:
-        """Return the pixels `(height, width, channels)` of the sample `X[i]`, those of eight bits as uint8."""
+        """Return the pixels `(height, width, channels)` of the sample `X[i]`, unmoved ones of eight bits as uint8."""
         image = load(X[i], i, None, self.channels)
-        return image if image.dtype == np.uint8 else _pixels(image[None], np.array([i]), self.values)[0]
+        image = image if image.dtype == np.uint8 else _pixels(image[None], np.array([i]), self.values)[0]
+        return registration.moved(image, self.displacement) if any(self.displacement) else image
 
 
 def _pixels(images: np.ndarray, rows: np.ndarray, values: tuple[float, float]) -> np.ndarray:

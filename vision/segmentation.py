@@ -19,7 +19,7 @@ from pipelines.progress import Progress, say
 from pipelines.tasks import SegmenterMixin
 from pipelines.tasks.segmentation import Each, counted, mask_files, pooled_means
 
-from . import crops, images, instances, masks, simple_segmenters, tiles
+from . import crops, images, instances, masks, registration, simple_segmenters, tiles
 from .image_pipelines import ImagePipelineMixin
 
 __all__ = ["ImageSegmenter"]
@@ -87,6 +87,9 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
         The numbers that masks hold, sorted, and their names. All of them count, 0 too.
     image_size_, channels_, value_range_ : list, int, list
         The crops' (height, width); 1 or 3; and what stands for black and white in images with more than eight bits.
+    displacement_ : list
+        How far, in pixels, masks lie above and left of what they mark in images, see `vision.registration`; images are moved as
+        far before the network sees them.
     augment_ : str
         How crops were changed.
     forest_nodes_, forest_shares_, forest_root_ : ndarray
@@ -297,15 +300,15 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
     # ---------------------------------------------------------------- reading
     @property
     def _reader(self) -> images.WholeReader:
-        low, high = self.value_range_
-        return images.WholeReader(self.channels_, (low, high))
+        (low, high), (down, right) = self.value_range_, self.displacement_
+        return images.WholeReader(self.channels_, (low, high), (down, right))
 
     def _inspect(self, X: Any, *, train: bool = False) -> Any:
         if not train:
             return images.check(X)
         say(f"reading {len(X)} images", self.verbose)
         X, reader, sizes = images.learn_whole(X, None if self.backbone is None else 3)
-        self.channels_, self.value_range_ = reader.channels, list(reader.values)
+        self.channels_, self.value_range_, self.displacement_ = reader.channels, list(reader.values), list(reader.displacement)
         self.image_size_ = list(self._asked_size() or _crop_size(sizes, self.backbone))
         return X
 
@@ -336,6 +339,7 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
     def _train(self, X: Any, y: Each, valid: Any, resume: Path | None) -> list[dict[str, Any]]:
         height, width = self.image_size_
         say(f"training {self.architecture} on {len(X)} images, crops of {height} x {width}, {self.device_.name}", self.verbose)
+        self._find_displacement(self._pixels(X), y)
         pixels = self._pixels(X)
         self._fit_forest(pixels, y)
         judged = None if valid is None else self._judged_batches(self._pixels(valid[0]), valid[1])
@@ -344,6 +348,24 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
         if self.weights is None:
             return fit("all", self._epochs(y), self._highest_lr, resume, fingerprint)
         return self._fine_tune(self._epochs(y), functools.partial(fit, resume=resume, fingerprint=fingerprint))
+
+    def _find_displacement(self, X: Each, y: Each) -> None:
+        """Find how far masks are off; from here on images are read moved as far."""
+        by = registration.displacement(X, y, len(self.labels_), seed=self.seed)
+        if not any(by):
+            return
+        ways = [("above", "below"), ("left of", "right of")]
+        where = " and ".join(f"{abs(off):.2f} {way[off < 0]}" for off, way in zip(by, ways, strict=True) if off)
+        if max(map(abs, by)) > registration.FARTHEST:
+            self._note(
+                f"Masks seem to lie {where} what they mark, in pixels. Check how images and masks were brought to one size."
+            )
+            return
+        self.displacement_ = list(by)
+        self._note(
+            f"Masks lie {where} what they mark, in pixels, as happens where images and masks are made smaller in different ways. "
+            "Images are moved as much before the network sees them, so that predictions lie as the masks do."
+        )
 
     @property
     def _highest_lr(self) -> float:

@@ -60,6 +60,17 @@ def test_says_the_same_in_a_process_of_its_own(model, form, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "found.npy")[0], model.predict_proba(X[2:3])[0], atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "form", ["onnx", *(pytest.param(form, marks=pytest.mark.slow) for form in export.FORMATS if form != "onnx")]
+)
+def test_images_are_moved_inside(model, form, tmp_path, monkeypatch):
+    X, _ = discs()
+    plain = model.predict_proba(X[2:3])[0]
+    monkeypatch.setattr(model, "displacement_", [0.3, -0.4])
+    assert np.abs(model.predict_proba(X[2:3])[0] - plain).max() > 1e-3
+    assert model.export(tmp_path / NAMES[form], samples=X).difference <= 1e-4
+
+
 @pytest.mark.slow
 def test_mirrored_predictions_are_inside(small_network, tmp_path):
     X, y = discs()

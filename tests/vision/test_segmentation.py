@@ -113,6 +113,55 @@ def test_mirrored_predictions_are_a_mean(fitted):
         fitted.test_flips = False
 
 
+# --- masks that are off their images ----------------------------------------------------------------------------------
+
+
+def picked(n=8, *, row, column, seed=0):
+    """Make images smaller by means, and masks by picking one of three rows and columns."""
+    rng = np.random.default_rng(seed)
+    fine = [np.kron(rng.random((9, 9)) < 0.4, np.ones((16, 16))) for _ in range(n)]
+    images = [each.reshape(48, 3, 48, 3).mean(axis=(1, 3)) for each in fine]
+    return [np.uint8(180 * each + rng.integers(0, 40, each.shape)) for each in images], [
+        each[row::3, column::3].astype(np.uint8) for each in fine
+    ]
+
+
+def test_masks_that_are_off_are_met_where_they_are(tmp_path):
+    model = fit(*picked(row=2, column=0))
+    np.testing.assert_allclose(model.displacement_, (1 / 3, -1 / 3), atol=0.1)
+    assert any(note.startswith("Masks lie 0.3") and "above" in note and "right of" in note for note in model.notes_)
+    X, y = picked(4, row=2, column=0, seed=1)
+    loaded = pipelines.load(model.save(tmp_path / "model"))
+    for one, other in zip(model.predict_proba(X), loaded.predict_proba(X), strict=True):
+        np.testing.assert_array_equal(one, other)
+    report = model.evaluate(X, y)
+    assert any(note.startswith("Masks lie 0.3") for note in report.notes)
+    assert model.fit(*picked(row=1, column=1)).displacement_ == [0, 0]
+
+
+def test_what_the_network_sees_is_moved_and_nothing_else(fitted):
+    X, _ = discs(3, seed=1)
+    moved = [np.pad(image, ((0, 1), (0, 0), (0, 0)), mode="edge")[1:] for image in X]  # by a whole pixel
+    expected = fitted.predict_proba(moved)
+    fitted.displacement_ = [1.0, 0.0]
+    try:
+        for flips in (False, True):
+            fitted.test_flips = flips
+            if not flips:
+                for one, other in zip(fitted.predict_proba(X), expected, strict=True):
+                    np.testing.assert_allclose(one, other, atol=1e-5)
+            assert [mask.shape for mask in fitted.predict(X)] == [image.shape[:2] for image in X]
+    finally:
+        fitted.displacement_, fitted.test_flips = [0.0, 0.0], False
+
+
+def test_masks_far_off_are_pointed_out_and_left_alone():
+    X, y = picked(row=1, column=1)
+    model = fit([np.roll(image, 2, axis=0) for image in X], [mask.astype(np.uint8) for mask in y])
+    assert model.displacement_ == [0, 0]
+    assert any("Masks seem to lie" in note and "above" in note for note in model.notes_)
+
+
 # --- what is ignored --------------------------------------------------------------------------------------------------
 
 
