@@ -285,11 +285,10 @@ def tiled_prediction() -> dict[str, Any]:
         model = ImageSegmenter(epochs=4, verbose=0).fit(*_masked("em_membrane", "train"))
         folder = model.save(f"{root}/model")
         code = (
-            "import sys, numpy as np; from pipelines import load; model = load(sys.argv[1]); side = int(sys.argv[2]);"
-            "model.predict([np.zeros((64, 64), np.uint8)]);"
+            "import sys, numpy as np; from benchmarks.common import peak_memory; from pipelines import load;"
+            "model = load(sys.argv[1]); side = int(sys.argv[2]); model.predict([np.zeros((64, 64), np.uint8)]);"
             "image = np.random.default_rng(0).integers(0, 256, (side, side), np.uint8);"
-            "peak = lambda: next(int(line.split()[1]) / 1024 for line in open('/proc/self/status') if line.startswith('VmHWM'));"
-            "before = peak(); model.predict([image]); print(peak() - before)"
+            "before = peak_memory(); model.predict([image]); print((peak_memory() - before) / 2**20)"
         )
         done = subprocess.run([sys.executable, "-c", code, str(folder), "4000"], capture_output=True, text=True, check=True)
     image = images.resize(images.decode(_masked("em_membrane", "test")[0][0]), (2000, 2000))
@@ -341,9 +340,9 @@ def predict_memory() -> dict[str, Any]:
 
         ImageClassifier(epochs=1, image_size=64, verbose=0).fit(X, [path.split("/")[-2] for path in X]).save(f"{root}/model")
         code = (
-            "import json, sys; from pipelines import load; X = json.load(open(sys.argv[1])); n = int(sys.argv[2]);"
-            "load(sys.argv[3]).predict_proba([X[i % len(X)] for i in range(n)]);"
-            "print(next(int(line.split()[1]) / 1024 for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+            "import json, sys; from benchmarks.common import peak_memory; from pipelines import load;"
+            "X = json.load(open(sys.argv[1])); n = int(sys.argv[2]);"
+            "load(sys.argv[3]).predict_proba([X[i % len(X)] for i in range(n)]); print(peak_memory() / 2**20)"
         )
         Path(root, "paths.json").write_text(json.dumps(X))
         peaks = {}
