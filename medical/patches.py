@@ -120,7 +120,7 @@ class Cutter:
         return spread[0]
 
 
-def training_batches(cut: Cutter, *, epochs: int, per_epoch: int, batch_size: int, seed: int, workers: int = 2) -> Batches:
+def training_batches(cut: Cutter, *, epochs: int, per_epoch: int, batch_size: int, seed: int, workers: int = 1) -> Batches:
     """Return batches of patches, other ones in every epoch.
 
     Examples

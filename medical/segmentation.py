@@ -350,8 +350,9 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
 
         epochs = self.epochs or _EPOCHS
         cutter = patches.Cutter(*scanned, self.plan_["patch"], self.plan_["spacing"], augment=self.augment, seed=self.seed)
+        ahead = 1 if self.device_.kind == "cpu" else 2  # on a CPU, cutting beside it makes its convolutions wait
         batches = patches.training_batches(
-            cutter, epochs=epochs, per_epoch=_PER_EPOCH, batch_size=self.batch_size, seed=self.seed
+            cutter, epochs=epochs, per_epoch=_PER_EPOCH, batch_size=self.batch_size, seed=self.seed, workers=ahead
         )
         trainee = Trainee(self.model_, self.plan_["patch"], len(self.labels_))
         with Progress(epochs, len(batches), verbose=self.verbose) as progress:
