@@ -277,6 +277,8 @@ class ScanClassifier(ClassifierMixin, Pipeline):
 
     # ---------------------------------------------------------------- training
     def _train(self, X: Any, y: np.ndarray, valid: Any, resume: Path | None) -> list[dict[str, Any]]:
+        from pipelines.engines import losses
+
         from . import classifier_augmentation, classifier_input, classifier_networks, weights
 
         fingerprint = "" if resume is None else self._fingerprint((X, y), *([] if valid is None else [valid]))
@@ -297,7 +299,7 @@ class ScanClassifier(ClassifierMixin, Pipeline):
                 batches,
                 valid=None if valid is None else self._batches(*valid),
                 judge=self._judge,
-                loss=classifier_networks.ClassWeightedLoss(self._class_weights(), multilabel=self.multilabel_),
+                loss=losses.ClassWeightedLoss(self._class_weights(), self.multilabel_),
                 epochs=epochs,
                 lr=self.lr * (_TUNED if self.weights else 1),
                 device=self.device_,

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from pipelines.engines import load_framework
 
 from .averaging import Averaged
@@ -14,7 +12,7 @@ from .averaging import Averaged
 torch: Any = load_framework("torch", extra="medical")
 nn: Any = torch.nn
 
-__all__ = ["NETWORKS", "ClassWeightedLoss", "Network", "SmallCNN", "Trainee", "bytes_needed", "build", "size_for"]
+__all__ = ["NETWORKS", "Network", "SmallCNN", "Trainee", "bytes_needed", "build", "size_for"]
 
 _WIDTHS = {2: (24, 48, 96, 144, 192), 3: (16, 32, 64, 96, 128)}  # of the small network's blocks
 
@@ -259,37 +257,3 @@ class Trainee(Averaged):
 
     def _changed(self, scans: Any) -> Any:
         return super().forward(self.augment(scans) if self.augment else scans)
-
-
-class ClassWeightedLoss:
-    """Cross-entropy of scores, each sample or present label weighted by its class, the targets softened a little.
-
-    Parameters
-    ----------
-    weights : ndarray, (k,)
-        One a class.
-    multilabel : bool
-        Whether each label is a question of its own.
-    smoothing : float
-        Share of each target that is spread over all classes.
-
-    Examples
-    --------
-    >>> loss = ClassWeightedLoss(np.ones(2), multilabel=False)
-    >>> round(float(loss(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))), 4)
-    0.6931
-    """
-
-    def __init__(self, weights: np.ndarray, *, multilabel: bool, smoothing: float = 0.0) -> None:
-        self.weights = torch.tensor(weights, dtype=torch.float32, device="cpu")
-        self.multilabel, self.smoothing = multilabel, smoothing
-
-    def __call__(self, scores: Any, y: Any) -> Any:
-        """Return the mean over the scans."""
-        weights = self.weights.to(scores.device)
-        if self.multilabel:
-            soft = y * (1 - self.smoothing) + self.smoothing / 2
-            each = nn.functional.binary_cross_entropy_with_logits(scores, soft, reduction="none")
-            return (each * (1 + y * (weights - 1))).mean()
-        each = nn.functional.cross_entropy(scores, y, reduction="none", label_smoothing=self.smoothing)
-        return (each * weights[y]).sum() / weights.mean() / len(y) if len(set(weights.tolist())) > 1 else each.mean()

@@ -136,25 +136,3 @@ class Ensemble(nn.Module):
     def forward(self, inputs: Any) -> Any:
         """Return the mean over members."""
         return torch.stack([member(inputs) for member in self.members]).mean(0)
-
-
-class ClassWeightedLoss:
-    """Cross-entropy of scores, each class (multi-label: each present label) counting by its weight.
-
-    Examples
-    --------
-    >>> loss = ClassWeightedLoss(np.array([1.0, 3.0]), multilabel=False)
-    >>> round(float(loss(torch.zeros(2, 2), torch.tensor([0, 1]))), 4)  # 0.6931 and three times as much, on average
-    1.3863
-    """
-
-    def __init__(self, class_weights: np.ndarray, multilabel: bool) -> None:
-        self.weights, self.multilabel = torch.as_tensor(class_weights, dtype=torch.float32), multilabel
-
-    def __call__(self, scores: Any, y: Any) -> Any:
-        """Return the mean loss of a batch."""
-        weights = self.weights.to(scores.device)
-        if self.multilabel:
-            each = nn.functional.binary_cross_entropy_with_logits(scores, y, reduction="none")
-            return (each * (1 + y * (weights - 1))).mean()
-        return (nn.functional.cross_entropy(scores, y, reduction="none") * weights[y]).mean()

@@ -429,7 +429,7 @@ class RecordClassifier(ClassifierMixin, Pipeline):
         return history, outputs
 
     def _train_network(self, member: Any, train: Rows, held: Rows | None, resume: Path | None) -> list[dict[str, Any]]:
-        from . import record_networks as networks
+        from pipelines.engines import losses
 
         epochs, batches = self.epochs or _EPOCHS, self._batches(*train, train=True)
         with Progress(epochs, len(batches), verbose=self.verbose) as progress:
@@ -438,7 +438,7 @@ class RecordClassifier(ClassifierMixin, Pipeline):
                 batches,
                 valid=None if held is None else self._batches(*held),
                 judge=self._judge,
-                loss=networks.ClassWeightedLoss(self._class_weights(), self.multilabel_),
+                loss=losses.ClassWeightedLoss(self._class_weights(), self.multilabel_),
                 epochs=epochs,
                 lr=self.lr / _SLOWER,
                 device=self.device_,

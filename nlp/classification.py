@@ -367,7 +367,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
                 batches,
                 valid=valid_set,
                 judge=functools.partial(self._judge_windows, valid_set, valid),
-                loss=networks.ClassWeightedLoss(self._class_weights(), self.multilabel_),
+                loss=networks.WindowLoss(self._class_weights(), self.multilabel_),
                 epochs=epochs,
                 lr=lr,
                 device=self.device_,

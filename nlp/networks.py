@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.engines import load_framework
+from pipelines.engines.losses import ClassWeightedLoss
 
 from . import weights
 from .tokens import MARKS
@@ -12,7 +13,7 @@ from .tokens import MARKS
 torch: Any = load_framework("torch", extra="nlp")
 nn: Any = torch.nn
 
-__all__ = ["BiLSTM", "ClassWeightedLoss", "TextNetwork", "Vectors", "build", "layerwise", "positions", "set_head", "set_words"]
+__all__ = ["BiLSTM", "TextNetwork", "Vectors", "WindowLoss", "build", "layerwise", "positions", "set_head", "set_words"]
 
 
 class TextNetwork(nn.Module):
@@ -126,22 +127,13 @@ class BiLSTM(nn.Module):
         return states
 
 
-class ClassWeightedLoss:
-    """Cross-entropy of scores, each class (multi-label: each present label) and each window counting by its weight."""
-
-    def __init__(self, class_weights: np.ndarray, multilabel: bool) -> None:
-        self.weights, self.multilabel = torch.as_tensor(class_weights, dtype=torch.float32), multilabel
+class WindowLoss(ClassWeightedLoss):
+    """The same for windows of texts, each counting by its share of its text."""
 
     def __call__(self, scores: Any, targets: tuple[Any, Any]) -> Any:
-        """Return the mean loss of labels and weights of windows."""
+        """Return the mean over the windows, of labels and the windows' shares."""
         y, shares = targets
-        weights = self.weights.to(scores.device)
-        if self.multilabel:
-            each = nn.functional.binary_cross_entropy_with_logits(scores.float(), y, reduction="none")
-            losses = (each * (1 + y * (weights - 1))).mean(1)
-        else:
-            losses = nn.functional.cross_entropy(scores.float(), y, reduction="none") * weights[y]
-        return (losses * shares).mean()
+        return (self.each(scores, y) * shares).mean()
 
 
 def build(config: dict[str, Any], head: dict[str, Any], classes: int) -> TextNetwork:

@@ -1,12 +1,11 @@
-"""The networks that classify scans, the running average of their weights, the loss, and changed training scans."""
+"""The networks that classify scans, the running average of their weights, and changed training scans."""
 
-import numpy as np
 import pytest
 import torch
 
 from medical.classification import NETWORKS as NAMES
 from medical.classifier_augmentation import Augmentation
-from medical.classifier_networks import NETWORKS, ClassWeightedLoss, SmallCNN, Trainee, build, bytes_needed, size_for
+from medical.classifier_networks import NETWORKS, SmallCNN, Trainee, build, bytes_needed, size_for
 from pipelines.device import seeded
 
 
@@ -61,19 +60,6 @@ def test_a_batch_of_one_can_be_trained_on():
     network = build("densenet121", 2, 1, 2, [32, 32])
     trained = Trainee(network).train()
     assert trained(torch.randn(1, 1, 32, 32)).shape == (1, 2)
-
-
-def test_the_loss_is_pytorchs():
-    scores, y, weights = torch.randn(8, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]), np.array([1.0, 2.0, 0.5])
-    each = torch.nn.functional.cross_entropy(scores, y, reduction="none")
-    expected = (each * torch.tensor(weights)[y]).mean() / weights.mean()
-    assert float(ClassWeightedLoss(weights, multilabel=False)(scores, y)) == pytest.approx(float(expected), rel=1e-5)
-    table = torch.nn.functional.one_hot(y, 3).float()
-    found = ClassWeightedLoss(weights, multilabel=True)(scores, table)
-    weighted = torch.nn.functional.binary_cross_entropy_with_logits(
-        scores, table, weight=torch.where(table > 0, torch.tensor(weights, dtype=torch.float32), torch.ones(3))
-    )
-    assert float(found) == pytest.approx(float(weighted), rel=1e-5)
 
 
 # ---------------------------------------------------------------- changed training scans
