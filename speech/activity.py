@@ -42,7 +42,7 @@ _LAYERS = (("conv1", 1, 4), ("conv2", 2, 4), ("conv3", 2, 2), ("conv4", 1, 1))  
 # Half a second of silence before a clip: whole frames, and samples in the frame where it begins. It begins late in that frame,
 # since an abrupt beginning in the middle of one is often taken for a plosive: noise passed for speech twice as often.
 _LEAD_FRAMES, _LEAD = 15, 416
-_FRAMES_TOGETHER = 256  # in the layers before the LSTM; more leave the cache of a core
+_FRAMES_TOGETHER = 1024  # in the layers before the LSTM; more leave the cache of a core
 _PADDED_TOGETHER = 2**15  # frames of clips in lockstep, those that fill up included
 _PAUSE = -(-2 * PAD // FRAME)  # frames; across a longer pause stretches do not change each other's edges
 

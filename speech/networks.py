@@ -89,7 +89,7 @@ def encode(network: Any, mel: Any) -> Any:
     """
     encoder = network.encoder
     x = torch.nn.functional.gelu(encoder.conv1(mel))
-    x = torch.nn.functional.gelu(encoder.conv2(x)).permute(0, 2, 1)
+    x = torch.nn.functional.gelu(encoder.conv2(x)).permute(0, 2, 1).contiguous()  # or every layer rearranges it
     x = (x + encoder.positional_embedding[: x.shape[1]]).to(x.dtype)
     for block in encoder.blocks:
         x = block(x)
