@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from pipelines import baselines, checks, data
 from pipelines.base import Pipeline
@@ -200,7 +199,7 @@ class ScanClassifier(ClassifierMixin, Pipeline):
         """
         from . import explanation
 
-        check_is_fitted(self, "model_")
+        self._ready()
         return explanation.explain(self, checks.samples(X)[0], method, target)
 
     # ---------------------------------------------------------------- the three a pipeline supplies

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from scipy.special import expit, log_softmax, softmax
-from sklearn.utils.validation import check_is_fitted
 
 from pipelines import baselines, checks, data
 from pipelines.base import Pipeline
@@ -216,7 +215,7 @@ class RecordClassifier(ClassifierMixin, Pipeline):
         >>> RecordClassifier(verbose=0).fit(X, y).feature_importance(X, y).index.tolist()
         ['age', 'ward']
         """
-        check_is_fitted(self, "model_")
+        self._ready()
         checks.number("repeats", repeats, 1, integer=True)
         X, y = self._samples(X, y)
         frame, truth = self._inspect(X), self._present(self._targets(y))

@@ -216,6 +216,9 @@ class ScanSegmenter(SegmenterMixin, Pipeline):
         checks.choice("intensity", self.intensity, intensities.SCHEMES)
         checks.choice("augment", self.augment, _AUGMENT)
         checks.number("width", self.width, 1, integer=True)
+
+    def _check_use(self) -> None:
+        super()._check_use()
         checks.choice("test_flips", self.test_flips, (True, False))
         checks.choice("largest_only", self.largest_only, (True, False))
 

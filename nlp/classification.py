@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import check_is_fitted
 
 from pipelines import baselines, checks, data
 from pipelines.base import Pipeline
@@ -165,7 +164,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
         ndarray, (n, d)
             One vector a text.
         """
-        check_is_fitted(self, "model_")
+        self._ready()
         return self._vectors(self._inspect(checks.samples(X)[0]))
 
     def explain(self, X: Any, target: Any = None) -> "Explanations":
@@ -192,7 +191,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
         """
         from . import explanation
 
-        check_is_fitted(self, "model_")
+        self._ready()
         return explanation.explain(self, self._inspect(checks.samples(X)[0]), target)
 
     def export(self, path: str | os.PathLike[str], *, samples: Any = None) -> "Exported":
@@ -217,7 +216,7 @@ class TextClassifier(ClassifierMixin, Pipeline):
         """
         from . import export
 
-        check_is_fitted(self, "model_")
+        self._ready()
         return export.export(self, path, () if samples is None else self._inspect(checks.samples(samples)[0]))
 
     # ---------------------------------------------------------------- the three a pipeline supplies
@@ -241,7 +240,6 @@ class TextClassifier(ClassifierMixin, Pipeline):
     def _check(self) -> None:
         super()._check()
         checks.choice("encoder", self.encoder, ENCODERS)
-        checks.choice("long_texts", self.long_texts, LONG_TEXTS)
         checks.choice("freeze", self.freeze, (True, False))
         checks.choice("few_shot", self.few_shot, (True, False, "auto"))
         if isinstance(self.max_length, str):
@@ -254,6 +252,10 @@ class TextClassifier(ClassifierMixin, Pipeline):
             raise ParameterError("freeze=True would learn from random vectors. Give weights, or leave freeze=False.")
         if self.few_shot is True and (self.weights is None or self.freeze):
             raise ParameterError("few_shot=True tunes a pretrained encoder. Give weights, and leave freeze=False.")
+
+    def _check_use(self) -> None:
+        super()._check_use()
+        checks.choice("long_texts", self.long_texts, LONG_TEXTS)
 
     def _inspect(self, X: Any, *, train: bool = False) -> Any:
         if not train:

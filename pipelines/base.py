@@ -228,10 +228,14 @@ class Pipeline(BaseEstimator):
 
     def _check(self) -> None:
         """Check parameter values; called at the start of fit, so that the constructor does no work."""
+        self._check_use()
         if self.epochs is not None:
             checks.number("epochs", self.epochs, 1, integer=True)
-        checks.number("batch_size", self.batch_size, 1, integer=True)
         checks.number("lr", self.lr, 1e-12, 1e3)
+
+    def _check_use(self) -> None:
+        """Check the values of parameters that count after `fit`, too, as `set_params` may have changed them since."""
+        checks.number("batch_size", self.batch_size, 1, integer=True)
         checks.number("verbose", self.verbose, 0, integer=True)
 
     def _samples(self, X: Any, y: Any = None) -> tuple[Any, Any]:
@@ -308,6 +312,7 @@ class Pipeline(BaseEstimator):
     def _ready(self) -> None:
         """See that there is a network; a `pretrained` pipeline makes its own where `fit` has not been called."""
         check_is_fitted(self, "model_")
+        self._check_use()
 
     @classmethod
     def _resolve(cls, device: str) -> devices.Device:

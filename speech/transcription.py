@@ -268,10 +268,6 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
         super()._check()
         checks.choice("context", self.context, CONTEXTS)
         checks.choice("freeze", self.freeze, FREEZE)
-        checks.choice("runtime", self.runtime, RUNTIMES)
-        for name in ("translate", "vad", "word_times"):
-            checks.choice(name, getattr(self, name), (True, False))
-        checks.number("beam_size", self.beam_size, 1, 50, integer=True)
         checks.number("units", self.units, _HEAD, integer=True)
         checks.number("layers", self.layers, 1, integer=True)
         if self.units % _HEAD:
@@ -280,6 +276,13 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
             raise ParameterError(f"freeze={self.freeze!r} would keep random weights. Give weights, or leave freeze out.")
         if self.weights is None and self.translate:
             raise ParameterError("translate=True needs pretrained weights. A network from scratch writes what it is taught.")
+
+    def _check_use(self) -> None:
+        super()._check_use()
+        checks.choice("runtime", self.runtime, RUNTIMES)
+        for name in ("translate", "vad", "word_times"):
+            checks.choice(name, getattr(self, name), (True, False))
+        checks.number("beam_size", self.beam_size, 1, 50, integer=True)
 
     def _inspect(self, X: Any, *, train: bool = False) -> Any:
         """Find sources that cannot be read before work starts; in training keep what was read, 230 MB an hour."""

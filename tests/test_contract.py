@@ -1,5 +1,6 @@
 """The contract: small checks, each run on every registered task."""
 
+import copy
 import inspect
 import json
 import os
@@ -90,6 +91,13 @@ def test_clone_and_set_params(task):
 def test_impossible_parameter_values_are_refused_by_fit(task, name, value):
     with pytest.raises(ParameterError, match=name if name != "device" else "gpu"):
         make(task, **{name: value}).fit(*CASES[task].data())
+
+
+def test_impossible_parameter_values_are_refused_after_fit_too(task):
+    X, _ = CASES[task].data()
+    model = copy.copy(fitted(task)).set_params(batch_size=0)
+    with pytest.raises(ParameterError, match="batch_size"):
+        model.predict(X)
 
 
 def test_fit_returns_self_and_keeps_parameters(task):

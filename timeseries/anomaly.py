@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
 from pipelines import checks, data
 from pipelines.base import Pipeline
@@ -186,7 +185,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         An alarm reaches as far as the windows that hold something strange. The event in it are the rows that even the least
         strange of the windows around them finds strange; where online, it is the alarm as it was raised.
         """
-        check_is_fitted(self, "model_")
+        self._ready()
         panel = self._inspect(X)
         scorer = self._scorer
         values = self._filled(panel)
@@ -214,7 +213,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         float
             The new `threshold_`.
         """
-        check_is_fitted(self, "model_")
+        self._ready()
         if contamination is not None:
             checks.number("contamination", contamination, 1e-9, 0.5)
         self.threshold_ = thresholds.threshold(self.own_scores_, self.held_scores_, contamination)
@@ -241,7 +240,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
         ParameterError
             If the model was not made with `online=True`, or parameters were changed since `fit`.
         """
-        check_is_fitted(self, "model_")
+        self._ready()
         self._check_unchanged()
         if not self.online:
             raise ParameterError("update() needs a model that looks at the past alone: AnomalyDetector(online=True).")
@@ -256,7 +255,7 @@ class AnomalyDetector(DetectorMixin, Pipeline):
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the detector to a folder, as every pipeline is; not where parameters were changed since `fit`."""
-        check_is_fitted(self, "model_")
+        self._ready()
         self._check_unchanged()
         return super().save(path)
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
 from pipelines import checks, data
 from pipelines.base import Pipeline
@@ -177,7 +176,7 @@ class Forecaster(ForecasterMixin, Pipeline):
         DataError
             If the history is too short or does not fit the training series.
         """
-        check_is_fitted(self, "model_")
+        self._ready()
         panel = self._inspect(history) if history is not None else self._tail()
         for i, rows in enumerate(panel.lengths):
             if rows < self.lookback_:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from pipelines import baselines, checks, data
 from pipelines.base import Pipeline, load
@@ -135,7 +134,7 @@ class ImageClassifier(ImagePipelineMixin, ClassifierMixin, Pipeline):
         ndarray, (n, d)
             One vector an image.
         """
-        check_is_fitted(self, "model_")
+        self._ready()
         X = self._inspect(checks.samples(X)[0])
         return self._engine.infer(self.model_.get_layer("backbone"), self._batches(X), device=self.device_)
 

@@ -244,11 +244,14 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
             )
         checks.choice("augment", self.augment, _AUGMENT)
         checks.choice("loss", self.loss, _LOSS)
-        checks.choice("test_flips", self.test_flips, (True, False))
         self._asked_size()
         self._declared()
         if self._ignored is not None and self._colours is None:
             checks.number("ignore_label", self.ignore_label, 0, integer=True)
+
+    def _check_use(self) -> None:
+        super()._check_use()
+        checks.choice("test_flips", self.test_flips, (True, False))
 
     def _asked_size(self) -> tuple[int, int] | None:
         """Return the size of crops that was asked for; ParameterError if the network cannot take it."""

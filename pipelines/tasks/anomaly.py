@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from .. import metrics
 from ..errors import DataError
@@ -87,7 +86,7 @@ class DetectorMixin:
         DataError
             If series or labels cannot be used.
         """
-        check_is_fitted(self, "model_")
+        self._ready()  # type: ignore[attr-defined]
         X, y = self._samples(X, y)
         series = self._inspect(X)  # type: ignore[attr-defined]
         started = time.perf_counter()
@@ -108,7 +107,7 @@ class DetectorMixin:
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the volume under the precision-recall surface: larger is better, as scikit-learn's tools expect."""
-        check_is_fitted(self, "model_")
+        self._ready()  # type: ignore[attr-defined]
         X, y = self._samples(X, y)
         series = self._inspect(X)  # type: ignore[attr-defined]
         found = self._marked(series, self._scores(series), y)  # type: ignore[attr-defined]
@@ -117,7 +116,7 @@ class DetectorMixin:
         return report.metrics[report.headline]
 
     def _results(self, X: Any, name: str, result: Any) -> Any:
-        check_is_fitted(self, "model_")
+        self._ready()  # type: ignore[attr-defined]
         series = self._inspect(X)  # type: ignore[attr-defined]
         found: Sequence[np.ndarray] = [result(score) for score in self._scores(series)]  # type: ignore[attr-defined]
         return self._per_row(found, series, X, name)  # type: ignore[attr-defined]

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, log_softmax, softmax
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import check_is_fitted
 
 from .. import checks, data, metrics
 from ..errors import DataError, ParameterError
@@ -164,7 +163,7 @@ class ClassifierMixin:
 
     def _limit(self, risk: float) -> float:
         """Return the confidence above which answers are given."""
-        check_is_fitted(self, "model_")
+        self._ready()  # type: ignore[attr-defined]
         checks.number("abstain", risk, 1e-6, 0.99)
         if self.multilabel_:
             raise ParameterError(
@@ -187,7 +186,7 @@ class ClassifierMixin:
         """Return the accuracy (multi-label: macro F1), as scikit-learn's tools expect."""
         from sklearn.metrics import f1_score
 
-        check_is_fitted(self, "model_")
+        self._ready()  # type: ignore[attr-defined]
         X, y = checks.samples(X, y)
         codes = self._targets(y)
         predicted = self.predict(X)

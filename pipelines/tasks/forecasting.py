@@ -4,8 +4,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from sklearn.utils.validation import check_is_fitted
-
 from .. import checks, metrics
 from ..errors import DataError
 from ..report import Report
@@ -54,7 +52,7 @@ class ForecasterMixin:
         DataError
             If no series has room for a context and a horizon, or something in them cannot be used.
         """
-        check_is_fitted(self, "model_")
+        self._ready()  # type: ignore[attr-defined]
         checks.number("stride", stride, 1, integer=True)
         X, _ = self._samples(X, y)
         series = self._inspect(X)  # type: ignore[attr-defined]
@@ -68,7 +66,7 @@ class ForecasterMixin:
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return minus the mean absolute scaled error of a rolling backtest: larger is better, as scikit-learn's tools expect."""
-        check_is_fitted(self, "model_")
+        self._ready()  # type: ignore[attr-defined]
         X, _ = self._samples(X, y)
         found = self._backtest(self._inspect(X), 1, None)  # type: ignore[attr-defined]
         plain = {name: found[name] for name in ("y_true", "y_pred", "variables", "scale")}

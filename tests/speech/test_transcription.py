@@ -1,5 +1,6 @@
 """`SpeechTranscriber`: what it learns, what it refuses, and that its networks go in and out unchanged."""
 
+import copy
 import json
 import pickle
 
@@ -84,6 +85,10 @@ class TestLearned:
         equal = sum(a == b for a, b in zip(found, expected, strict=True))
         rough = runtime == "ctranslate2-int8" and not adds_up_exactly()
         assert equal >= len(expected) - (0 if runtime == "ctranslate2" else 8 if rough else 2)
+
+    def test_a_runtime_it_does_not_have_is_refused_after_fit_too(self, model, spoken):
+        with pytest.raises(ParameterError, match="torch-int8"):
+            copy.copy(model).set_params(runtime="int8").predict(spoken[0])
 
     def test_beam_search_is_no_worse(self, model, spoken):
         greedy = model.score(*spoken)
