@@ -1,12 +1,14 @@
 """What the benchmarks share: the machine's description, timing in turns, and where the developers' data sets are."""
 
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,28 @@ def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any], runs: int = 5) 
     }
 
 
+class Apart:
+    """A function that runs, and is timed, in a process of its own, where its threads and ours do not share one pool.
+
+    Parameters
+    ----------
+    make : callable
+        Called there with `args`, returns the function.
+    """
+
+    def __init__(self, make: Callable[..., Callable[[], Any]], *args: Any) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._process = ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(make, args))
+
+    def __call__(self) -> Any:
+        """Return what the function returns."""
+        return self._process.submit(_run_function).result()
+
+    def seconds(self) -> tuple[float, float]:
+        """Run it; return wall and processor time."""
+        return self._process.submit(_time_function).result()
+
+
 def peak_memory() -> float:
     """Return the peak resident memory in bytes; `getrusage` would count the parent's too, until the program was replaced."""
     return 1024 * next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
@@ -62,7 +86,25 @@ def run(benchmarks: Mapping[str, Callable[[], Any]]) -> None:
     print(json.dumps(results, indent=1))
 
 
+_function: Callable[[], Any]  # in the process of an `Apart`
+
+
+def _begin(make: Callable[..., Callable[[], Any]], args: tuple[Any, ...]) -> None:
+    global _function
+    _function = make(*args)
+
+
+def _run_function() -> Any:
+    return _function()
+
+
+def _time_function() -> tuple[float, float]:
+    return _seconds(_function)
+
+
 def _seconds(action: Callable[[], Any]) -> tuple[float, float]:
+    if isinstance(action, Apart):
+        return action.seconds()
     wall, processor = time.perf_counter(), time.process_time()
     action()
     return time.perf_counter() - wall, time.process_time() - processor
