@@ -21,6 +21,8 @@ _REACH = 4  # pixels that masks are moved to and fro
 _STEP = 0.02  # pixels
 _RANK = 1e-6  # of the largest eigenvalue: less is no colour of its own, as in grey images stored as colours
 _ROUNDS = 2
+_BESIDE = 2  # pixels that `taps` looks at on either side
+_TOGETHER = 256  # rows that are moved at once, since a large image should not be there several times
 
 
 def displacement(images: Sequence[np.ndarray], masks: Sequence[np.ndarray], k: int, *, seed: int = 0) -> tuple[float, float]:
@@ -91,11 +93,15 @@ def moved(image: np.ndarray, by: tuple[float, float]) -> np.ndarray:
     """
     from scipy import ndimage
 
-    image = image.astype(np.float32)
-    for axis in (0, 1):
-        if by[axis]:
-            image = ndimage.correlate1d(image, taps(by[axis]), axis=axis, mode="nearest")
-    return image.clip(0, 255)
+    found = np.empty(image.shape, np.float32)
+    for start in range(0, len(image), _TOGETHER):
+        first = max(0, start - _BESIDE)
+        part = image[first : start + _TOGETHER + _BESIDE].astype(np.float32)
+        for axis in (0, 1):
+            if by[axis]:
+                part = ndimage.correlate1d(part, taps(by[axis]), axis=axis, mode="nearest")
+        found[start : start + _TOGETHER] = part[start - first :][:_TOGETHER].clip(0, 255)
+    return found
 
 
 def taps(by: float) -> np.ndarray:

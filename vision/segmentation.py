@@ -493,10 +493,10 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
             image = reader(X, i)
             full = len(waiting) * image.shape[0] * image.shape[1] >= _TOGETHER
             if waiting and (full or waiting[0].shape != image.shape or waiting[0].dtype != image.dtype):
-                yield np.stack(waiting)
+                yield _stacked(waiting)
                 waiting = []
             waiting.append(image)
-        yield np.stack(waiting)
+        yield _stacked(waiting)
 
     def _scored(self, block: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
         from .segmenter_networks import multiple
@@ -564,6 +564,10 @@ def _crop_size(sizes: Sequence[tuple[int, int]], backbone: str | None) -> tuple[
     whole = multiple(backbone)
     height, width = (whole * math.ceil(min(_CROP, float(side)) / whole) for side in np.median(np.asarray(sizes), axis=0))
     return height, width
+
+
+def _stacked(images: list[np.ndarray]) -> np.ndarray:
+    return np.stack(images) if len(images) > 1 else images[0][None]  # a single one may be large
 
 
 def _numbered(mask: np.ndarray) -> np.ndarray:

@@ -79,3 +79,11 @@ def test_moving_there_and_back_keeps_smooth_images():
     back = registration.moved(registration.moved(image, (0.3, -0.6)), (-0.3, 0.6))
     np.testing.assert_allclose(back[4:-4, 4:-4], image[4:-4, 4:-4], atol=0.6)
     assert registration.moved(np.array([[[0.0], [255.0], [0.0], [255.0]]]), (0, 0.5)).max() <= 255
+
+
+def test_a_large_image_is_moved_in_parts_as_it_would_be_whole():
+    image = np.random.default_rng(0).integers(0, 256, (registration._TOGETHER + 40, 12, 1), np.uint8)
+    upper, lower = image[: registration._TOGETHER], image[registration._TOGETHER - 20 :]
+    whole = registration.moved(image, (0.3, -0.4))
+    np.testing.assert_array_equal(whole[:200], registration.moved(upper, (0.3, -0.4))[:200])
+    np.testing.assert_array_equal(whole[-40:], registration.moved(lower, (0.3, -0.4))[-40:])
