@@ -27,8 +27,8 @@ class Scored(ClassifierMixin, Pipeline):
 
     task, engine, reader = "scored", "torch", "folder"
 
-    def __init__(self, *, class_weight=None, seed=0):
-        self.class_weight, self.seed = class_weight, seed
+    def __init__(self, *, class_weight=None, batch_size=1, seed=0, verbose=0):
+        self.class_weight, self.batch_size, self.seed, self.verbose = class_weight, batch_size, seed, verbose
 
     def _outputs(self, X):
         self._ready()
