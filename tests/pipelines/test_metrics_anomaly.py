@@ -600,6 +600,7 @@ def test_json_round_trip():
                 pd.testing.assert_frame_equal(mine[name], other[name])
 
 
+@pytest.mark.slow
 def test_every_file_and_picture(tmp_path):
     report = full_report()
     for suffix in (".json", ".html", ".md", ".csv"):

@@ -54,7 +54,7 @@ def test_encoder_at_thirty_seconds_is_whispers(network, mel):
 
 
 @pytest.mark.parametrize("timestamps", [False, True])
-@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize("beam_size", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_tokens_and_scores_are_openai_whispers(network, mel, beam_size, timestamps):
     options = whisper.DecodingOptions(
         language="en", fp16=False, without_timestamps=not timestamps, beam_size=beam_size if beam_size > 1 else None

@@ -227,12 +227,14 @@ def test_a_pretrained_network_predicts_without_fit_and_is_saved(tmp_path, spoken
     assert [one.to_dict() for one in again] == [one.to_dict() for one in found]
 
 
+@pytest.mark.slow
 def test_silent_examples_teach_silence(spoken):
     X, y = spoken
     model = SpeechTranscriber(**SMALL).fit([*X, np.zeros(16_000, np.float32)], [*y, ""])
     assert str(model.predict([np.zeros(16_000, np.float32)])[0]) == ""
 
 
+@pytest.mark.slow
 def test_interrupted_training_goes_on(tmp_path, spoken):
     whole = SpeechTranscriber(**{**SMALL, "epochs": 2}).fit(*spoken)
     SpeechTranscriber(**{**SMALL, "epochs": 2}).fit(*spoken, resume=tmp_path)

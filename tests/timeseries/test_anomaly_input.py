@@ -367,6 +367,7 @@ def test_what_goes_on_beyond_all_that_was_learned_stays_strange():
     assert model.predict(WAVE + 1e9)[30:].all()
 
 
+@pytest.mark.slow
 def test_the_users_series_are_never_changed():
     gone = frame().drop(HOURS[50])
     gone.iloc[30, 0] = np.nan

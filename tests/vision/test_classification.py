@@ -149,6 +149,7 @@ def test_image_size_is_taken_as_given(folder):
     assert model.model_.input_shape == (None, 8, 16, 3)
 
 
+@pytest.mark.slow
 def test_more_images_than_the_cache_holds_give_the_same_model(folder, monkeypatch):
     X, y = pipelines.data.folder(folder)
     whole = ImageClassifier(**QUICK).fit(X, y)
@@ -831,6 +832,7 @@ class PowerCutError(Exception):
     """Stands for the end of the process."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "epoch"), [(0, 1), (1, 1)])
 def test_resumed_fine_tuning_ends_like_an_uninterrupted_one(monkeypatch, saved, tmp_path, stage, epoch):
     params = {**QUICK, "epochs": 2, "augment": "photo", "weights": str(saved)}
@@ -861,6 +863,7 @@ def checkpoints(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OTHER_FITS))
 def test_checkpoint_of_another_fit_is_refused(name, checkpoints):
     params, X, y = OTHER_FITS[name]

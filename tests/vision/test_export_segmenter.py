@@ -91,6 +91,7 @@ def test_other_networks(small_network, params, tmp_path):
         assert made.export(tmp_path / name, samples=X).difference <= 1e-4
 
 
+@pytest.mark.slow
 def test_colours_are_told(small_network, tmp_path):
     X, y = discs()
     palette = np.array([(0, 128, 0), (200, 0, 0), (9, 9, 9)], np.uint8)

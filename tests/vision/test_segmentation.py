@@ -126,6 +126,7 @@ def picked(n=8, *, row, column, seed=0):
     ]
 
 
+@pytest.mark.slow
 def test_masks_that_are_off_are_met_where_they_are(tmp_path):
     model = fit(*picked(row=2, column=0))
     np.testing.assert_allclose(model.displacement_, (1 / 3, -1 / 3), atol=0.1)
@@ -229,6 +230,7 @@ def test_a_colour_can_be_ignored(folders):
     assert pipelines.load(folders / "model").classes_.tolist() == ["grass", "disc"]
 
 
+@pytest.mark.slow
 def test_binary_and_palette_masks_keep_their_numbers(tmp_path):
     X, y = discs(8, colour=False)
     files = []
@@ -246,6 +248,7 @@ def test_binary_and_palette_masks_keep_their_numbers(tmp_path):
 # --- choices ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_augmentation_is_chosen_by_the_images():
     X, y = discs(6)
     grey = [image[:, :, 0] for image in X]
@@ -280,6 +283,7 @@ def test_class_weights():
         fit(X, y, classes={"grass": 0, "disc": 1}, class_weight={"dsic": 2})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "params", [{"architecture": "fcn"}, {"architecture": "deeplab-v3-plus"}, {"architecture": "unet", "loss": "focal"}]
 )
@@ -289,6 +293,7 @@ def test_other_networks_and_losses_learn(params):
     assert model.history_[-1]["loss"] < model.history_[0]["loss"]
 
 
+@pytest.mark.slow
 def test_a_fit_goes_on_where_it_stopped(tmp_path):
     X, y = discs(8)
     whole = fit(X, y, epochs=3)
@@ -316,6 +321,7 @@ def _interrupted(X, y, folder):
 # --- given weights ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_saved_segmenter_is_a_start(fitted, tmp_path):
     folder = fitted.save(tmp_path / "model")
     X, y = discs(8)
@@ -431,6 +437,7 @@ def test_two_folders_on_the_command_line(folders, capsys):
     assert "--masks FOLDER" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_table_on_the_command_line(folders, capsys):
     rows = [{"image": f"images/{i}.png", "mask": f"masks/{i}.png", "site": f"site {i % 2}"} for i in range(8)]
     table = folders / "table.csv"

@@ -101,6 +101,7 @@ def test_a_margin_that_is_too_small_shows():
     assert max(apart) > 1e-2 * np.abs(whole).max()
 
 
+@pytest.mark.slow
 def test_all_applications_but_those_of_one_size_are_encoders():
     left_out = {name for name, row in BACKBONES.items() if row.application} - set(ENCODERS)
     assert left_out == {"nasnet-mobile", "nasnet-large"}
