@@ -292,13 +292,15 @@ class ScanClassifier(ClassifierMixin, Pipeline):
         batches = self._batches(X, y, train=True)
         steps = math.ceil(len(X) / self.batch_size)
         epochs = self.epochs or min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, math.ceil(_STEPS / steps)))
+        by_class = self._class_weights()
+        by_class = by_class if self.multilabel_ else by_class / by_class.mean()
         with Progress(epochs, len(batches), verbose=self.verbose) as progress:
             history = self._engine.train(
                 trained,
                 batches,
                 valid=None if valid is None else self._batches(*valid),
                 judge=self._judge,
-                loss=losses.ClassWeightedLoss(self._class_weights(), self.multilabel_),
+                loss=losses.ClassWeightedLoss(by_class, self.multilabel_),
                 epochs=epochs,
                 lr=self.lr * (_TUNED if self.weights else 1),
                 device=self.device_,

@@ -128,7 +128,7 @@ class BiLSTM(nn.Module):
 
 
 class WindowLoss(ClassWeightedLoss):
-    """The same for windows of texts, each counting by its share of its text."""
+    """`ClassWeightedLoss` for windows of texts, each counting by its share of its text."""
 
     def __call__(self, scores: Any, targets: tuple[Any, Any]) -> Any:
         """Return the mean over the windows, of labels and the windows' shares."""

@@ -19,6 +19,13 @@ def test_a_sample_counts_by_the_weight_of_its_class():
     assert float(loss(SCORES, CODES)) == pytest.approx(float(expected.mean()), rel=1e-5)
 
 
+def test_weights_with_a_mean_of_one_leave_the_scale_as_it_is():
+    each = torch.nn.functional.cross_entropy(SCORES, CODES, reduction="none")
+    expected = (each * torch.tensor(WEIGHTS)[CODES]).mean() / WEIGHTS.mean()
+    found = ClassWeightedLoss(WEIGHTS / WEIGHTS.mean(), multilabel=False)(SCORES, CODES)
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_a_label_counts_by_its_weight_where_it_is_present():
     there = torch.nn.functional.one_hot(CODES, 3).float()
     weight = torch.where(there > 0, torch.tensor(WEIGHTS, dtype=torch.float32), torch.ones(3))
