@@ -6,6 +6,7 @@ each its device and lets them agree; in one process nothing of it is used, as it
 
 import contextlib
 import functools
+import itertools
 import math
 import os
 import time
@@ -22,12 +23,13 @@ from ..device import Device, seeded
 from . import load_framework
 from .conduct import Course, reading, unfit, writing
 from .memory import freed_memory_kept
+from .muon import Muon
 
 torch: Any = load_framework("torch")
 
 _LOOK_EVERY = 20  # steps on a GPU between two looks at the loss: each look waits until the GPU has caught up
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of each parameter
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of each parameter; Muon has the second only
 
 __all__ = ["infer", "load_weights", "quickest_precision", "save_weights", "train"]
 
@@ -55,6 +57,7 @@ def train(
     resume: Path | None = None,
     fingerprint: str = "",
     parameters: Sequence[dict[str, Any]] | None = None,
+    matrices: Sequence[Any] = (),
 ) -> list[dict[str, Any]]:
     """Train a network with AdamW, a warm-up and a cosine decay, and leave the best epoch's weights in it, in evaluation mode.
 
@@ -100,6 +103,8 @@ def train(
         What the checkpoint must have been made from.
     parameters : list of dict, optional
         AdamW's parameter groups, each with "params" and what it has of its own, such as a smaller "lr"; all by default.
+    matrices : sequence of Parameter
+        Weights of inner layers, of two dimensions, that Muon trains instead, at the same learning rate.
 
     Returns
     -------
@@ -129,7 +134,8 @@ def train(
     with team.scope():
         model.to(team.place)
         team.share(_state(model).values())
-        learner = _Learner(model, _optimizer(model, parameters, lr, weight_decay, team.place), precision, clip)
+        optimizers = _optimizers(model, parameters, matrices, lr, weight_decay, team.place)
+        learner = _Learner(model, optimizers, precision, clip)
         steps = _Steps(learner, batches, loss, team, accumulate=accumulate, epochs=epochs, warmup=warmup, on_step=on_step)
         course = Course(
             learner,
@@ -146,7 +152,7 @@ def train(
         except KeyboardInterrupt as interrupt:
             course.interrupted(interrupt)
         finally:
-            learner.optimizer.zero_grad()  # frees the gradients
+            learner.forget_gradients()
             model.eval()
         course.keep_best()
     return course.history
@@ -292,7 +298,7 @@ class _Steps:
         first = step * self.together
         last = min(first + self.together, len(self.batches))
         samples, losses = self._samples(first, last), []
-        self.learner.optimizer.zero_grad()
+        self.learner.forget_gradients()
         for i in range(first + self.team.rank, last, self.team.count):
             losses.append(self._backward(next(stream), self._samples(i, i + 1) / samples))
             if self.on_step:
@@ -357,20 +363,31 @@ def _schedule(steps: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-def _optimizer(model: Any, parameters: Sequence[dict[str, Any]] | None, lr: float, weight_decay: float, place: Any) -> Any:
+def _optimizers(
+    model: Any,
+    parameters: Sequence[dict[str, Any]] | None,
+    matrices: Sequence[Any],
+    lr: float,
+    weight_decay: float,
+    place: Any,
+) -> list[Any]:
+    """Return AdamW, and Muon where it has something to train."""
+    muons = {id(matrix) for matrix in matrices}
     undecayed = _undecayed(model) if weight_decay or parameters else set()  # one group is one call a step less
     groups: list[dict[str, Any]] = []
     for given in parameters or [{"params": model.parameters()}]:
-        trained = [parameter for parameter in given["params"] if parameter.requires_grad]
+        trained = [parameter for parameter in given["params"] if parameter.requires_grad and id(parameter) not in muons]
         decayed = [parameter for parameter in trained if id(parameter) not in undecayed]
         others = [parameter for parameter in trained if id(parameter) in undecayed]
         groups += [{**given, "params": decayed}] if decayed else []
         groups += [{**given, "params": others, "weight_decay": 0.0}] if others else []
     fused = place.type in ("cpu", "cuda") and all(p.is_floating_point() for group in groups for p in group["params"])
-    optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, fused=fused)
-    for group in optimizer.param_groups:
+    optimizers = [torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, fused=fused)]
+    if matrices:
+        optimizers.append(Muon(matrices, lr=lr, weight_decay=weight_decay))
+    for group in itertools.chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
         group["initial_lr"] = group["lr"]
-    return optimizer
+    return optimizers
 
 
 def _undecayed(model: Any) -> set[int]:
@@ -447,22 +464,29 @@ def _as_tensor(array: np.ndarray, like: Any) -> Any:
 
 
 class _Learner:
-    """The network and its optimizer, and both as arrays, as checkpoints and the best epoch's weights are kept."""
+    """The network and its optimizers, and both as arrays, as checkpoints and the best epoch's weights are kept."""
 
-    def __init__(self, model: Any, optimizer: Any, precision: str, clip: float | None) -> None:
-        self.model, self.optimizer, self.clip, self.precision = model, optimizer, clip, precision
-        self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    def __init__(self, model: Any, optimizers: list[Any], precision: str, clip: float | None) -> None:
+        self.model, self.optimizers, self.clip, self.precision = model, optimizers, clip, precision
+        self.parameters = [parameter for optimizer in optimizers for parameter in _trained(optimizer)]
         self.scaler = torch.amp.GradScaler(self.parameters[0].device.type, enabled=precision == "fp16")
 
     def update(self, factor: float) -> None:
         """Take one step along the gradients, with `factor` times the highest learning rate."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        self.scaler.unscale_(self.optimizer)  # does nothing but for fp16, as the two below
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            self.scaler.unscale_(optimizer)  # does nothing but for fp16, as the two below
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
         self.scaler.update()
+
+    def forget_gradients(self) -> None:
+        """Free the gradients."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
 
     def finite(self) -> bool:
         """Say whether all weights are numbers: the gradient of a loss that is one may be none."""
@@ -477,26 +501,37 @@ class _Learner:
             tensor.copy_(value)
 
     def get_optimizer(self) -> list[np.ndarray]:
-        """Return three arrays a parameter, empty for one that never had a gradient, and the state of fp16's scaler."""
+        """Return three arrays a parameter, empty where it has none of them, and the state of fp16's scaler."""
         arrays: list[np.ndarray] = []
-        for parameter in self.parameters:
-            state = self.optimizer.state.get(parameter)
-            arrays += [_array(state[name]) for name in _MOMENTS] if state else [np.empty(0)] * len(_MOMENTS)
+        for optimizer in self.optimizers:
+            states = (optimizer.state.get(parameter, {}) for parameter in _trained(optimizer))
+            arrays += [_array(state[name]) if name in state else np.empty(0) for state in states for name in _MOMENTS]
         state = self.scaler.state_dict()
         return [*arrays, np.array([state["scale"], state["_growth_tracker"]] if state else [])]
 
     def set_optimizer(self, values: list[np.ndarray]) -> None:
         *moments, scale = values
-        states = {}
-        for i, (parameter, at) in enumerate(zip(self.parameters, range(0, len(moments), len(_MOMENTS)), strict=True)):
-            step, *averages = moments[at : at + len(_MOMENTS)]
-            if step.ndim == 0:
-                tensors = [torch.tensor(float(step)), *(_as_tensor(average, parameter) for average in averages)]
-                states[i] = dict(zip(_MOMENTS, tensors, strict=True))
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
+        rows = zip(*[iter(moments)] * len(_MOMENTS), strict=True)
+        for optimizer in self.optimizers:
+            states = {}
+            for i, parameter in enumerate(_trained(optimizer)):
+                step, *averages = next(rows)
+                known = {"step": torch.tensor(float(step))} if step.size else {}
+                known |= {
+                    name: _as_tensor(average, parameter)
+                    for name, average in zip(_MOMENTS[1:], averages, strict=True)
+                    if average.size
+                }
+                if known:
+                    states[i] = known
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
         if self.scaler.is_enabled():
             factor, growth = scale.tolist()
             self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": factor, "_growth_tracker": int(growth)})
+
+
+def _trained(optimizer: Any) -> list[Any]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 # ---------------------------------------------------------------- one process or several

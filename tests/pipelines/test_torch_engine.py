@@ -185,7 +185,7 @@ def test_unknown_precision_is_refused():
         train(net(), batches_of(*problem()), precision="half")
 
 
-@pytest.mark.parametrize("kind", ["fp16", "weights in bf16", "unused parameters"])
+@pytest.mark.parametrize("kind", ["fp16", "weights in bf16", "unused parameters", "Muon"])
 def test_resumed_training_ends_alike(kind, tmp_path):
     X, y = problem()
 
@@ -202,7 +202,8 @@ def test_resumed_training_ends_alike(kind, tmp_path):
 
         precision = "fp16" if kind == "fp16" else "full"
         options = {"valid": batches_of(X, y, seed=None), "epochs": 5, "precision": precision}
-        train(model, batches_of(X, y), resume=path, on_epoch=on_epoch, **options)
+        matrices = [layer.weight for layer in model if isinstance(layer, torch.nn.Linear)] if kind == "Muon" else []
+        train(model, batches_of(X, y), resume=path, on_epoch=on_epoch, matrices=matrices, **options)
         return [w.float().numpy() for w in model.state_dict().values()]
 
     expected = run(None)
