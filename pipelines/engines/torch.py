@@ -372,6 +372,7 @@ def _optimizers(
     place: Any,
 ) -> list[Any]:
     """Return AdamW, and Muon where it has something to train."""
+    matrices = [matrix for matrix in matrices if matrix.requires_grad]
     muons = {id(matrix) for matrix in matrices}
     undecayed = _undecayed(model) if weight_decay or parameters else set()  # one group is one call a step less
     groups: list[dict[str, Any]] = []

@@ -150,6 +150,20 @@ def test_groups_keep_their_own_rate_under_the_schedule(watched):
     assert torch.equal(model[1].weight, before)  # in no group
 
 
+def test_matrices_learn_with_muon_at_the_same_rate_and_the_rest_with_adamw(watched):
+    X, y = problem()
+    model = net()
+    first, last = model[0].weight, model[4].weight
+    last.requires_grad_(False)
+    train(model, batches_of(X, y), epochs=1, weight_decay=0.2, matrices=[first, last])
+    for (adamw, _), (muon, _) in zip(watched[::2], watched[1::2], strict=True):
+        assert [[id(p) for p in group["params"]] for group in muon] == [[id(first)]]
+        others = {id(p) for p in model.parameters()} - {id(first), id(last)}
+        assert {id(p) for group in adamw for p in group["params"]} == others
+        assert {group["lr"] for group in adamw + muon} == {muon[0]["lr"]}
+        assert muon[0]["weight_decay"] == 0.2
+
+
 def test_frozen_parameters_stay(watched):
     model = net()
     model[0].requires_grad_(False)

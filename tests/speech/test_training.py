@@ -89,6 +89,17 @@ def test_whole_windows_are_learned_gently_and_unseen():
     assert not last.keys() & {"on_epoch", "on_step", "patience", "resume"}
 
 
+def test_from_scratch_the_matrices_of_all_blocks_learn_with_muon():
+    network, scratch, tuned = toys.network(), Runs(), Runs()
+    toys.fit(toys.tones(FOUR), FOUR, into=network, full=True, train=scratch)
+    toys.fit(toys.tones(FOUR), FOUR, into=network, scratch=False, train=tuned)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    expected = {name for name, parameter in network.named_parameters() if ".blocks." in name and parameter.ndim == 2}
+    assert [{names[id(matrix)] for matrix in call["matrices"]} for call in scratch.calls] == [expected, expected]
+    assert "decoder.blocks.0.cross_attn.key.weight" in expected
+    assert [call["matrices"] for call in tuned.calls] == [[]]
+
+
 @pytest.mark.parametrize(
     ("waves", "texts"),
     [
@@ -248,7 +259,7 @@ def test_empty_texts_count_as_a_word():
     assert training.steps([""] * 64, scratch=True, batch_size=16) == training.steps(["one"] * 64, scratch=True, batch_size=16)
 
 
-@pytest.mark.parametrize(("scratch", "least", "most"), [(True, 40, 400), (False, 3, 20)])
+@pytest.mark.parametrize(("scratch", "least", "most"), [(True, 20, 200), (False, 3, 20)])
 def test_usual_epochs_are_fewer_where_they_are_longer(scratch, least, most):
     found = [training.usual_epochs(["one"] * n, scratch=scratch, batch_size=16) for n in (1, 40, 100, 300, 900)]
     assert sorted(found, reverse=True) == found
