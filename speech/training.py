@@ -138,10 +138,7 @@ def fit(
         localise(network)
     trainee = Trainee(network, vocabulary, scratch=scratch)
     examples = functools.partial(Joined, clips, vocabulary, seed=seed, n_mels=network.dims.n_mels)
-    matrices = _inner(network) if scratch else []
-    run = functools.partial(
-        train, trainee, loss=trainee.loss, lr=lr, device=device, seed=seed, weight_decay=0.05, matrices=matrices
-    )
+    run = functools.partial(train, trainee, loss=trainee.loss, device=device, seed=seed, weight_decay=0.05)
     freed = frozen(network, freeze)
     try:
         history = run(
@@ -149,17 +146,19 @@ def fit(
             valid=judged and judged[0],
             judge=judged and judged[1],
             epochs=epochs,
+            lr=lr,
+            matrices=_inner(network) if scratch else [],
             resume=None if resume is None else resume / "training.npz",
             **options,
         )
         if full and not history[-1].get("interrupted"):
-            last = dataclasses.replace(
-                plan, full=True, size=8, groups=max(2, plan.groups // 2 if scratch else min(25, plan.groups)), **_AT_ONCE
-            )
+            groups, gentle = (plan.groups, 0.5) if scratch else (min(25, plan.groups), 0.2)
+            last = dataclasses.replace(plan, full=True, size=8, groups=max(2, groups), **_AT_ONCE)
             quiet = {name: value for name, value in options.items() if name not in ("on_epoch", "on_step", "patience")}
             before = {name: value.clone() for name, value in trainee.state_dict().items()}
             try:
-                run(examples(last, epochs=1), valid=None, judge=None, epochs=1, lr=0.2 * lr, warmup=0.2, **quiet)
+                # with AdamW: in so few steps Muon left half as many errors again in spectrograms that are cut off
+                run(examples(last, epochs=1), valid=None, judge=None, epochs=1, lr=gentle * lr, warmup=0.2, matrices=[], **quiet)
             except KeyboardInterrupt:  # what was learned before is kept
                 trainee.load_state_dict(before)
                 history[-1]["interrupted"] = True
