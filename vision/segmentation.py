@@ -414,6 +414,7 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
         keras = load_framework("keras")
         batches = self._training_batches(X, y, epochs)
         trainee = keras.Model(self.model_.inputs, segmenter_networks.Decided()(self.model_.outputs[0]))
+        ours = self.backbone is None and self.weights is None  # applications and weights to be tuned stay with AdamW
         with Progress(epochs, len(batches), verbose=self.verbose) as progress:
             return self._engine.train(
                 trainee,
@@ -430,6 +431,7 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
                 seed=self.seed,
                 resume=None if resume is None else resume / f"{name}.npz",
                 fingerprint=f"{name} {fingerprint}",
+                matrices=segmenter_networks.kernels(self.model_) if ours else (),
             )
 
     def _training_batches(self, X: Each, y: Each, epochs: int) -> data.Batches:

@@ -17,7 +17,7 @@ from .networks import BACKBONES, ImagenetScaling
 
 keras: Any = load_framework("keras")
 
-__all__ = ["ARCHITECTURES", "ENCODERS", "Decided", "SegmentationLoss", "build", "multiple"]
+__all__ = ["ARCHITECTURES", "ENCODERS", "Decided", "SegmentationLoss", "build", "kernels", "multiple"]
 
 ENCODERS = tuple(name for name, row in BACKBONES.items() if row.application and not name.startswith("nasnet"))
 """The Keras applications that can be a backbone here; NASNet is made for images of one size."""
@@ -91,6 +91,18 @@ def build(architecture: str, backbone: str | None, channels: int, classes: int) 
     features = [keras.Input(feature.shape[1:]) for feature in encoder.outputs]
     decoder = keras.Model(features, ARCHITECTURES[architecture](features, strides, classes), name="decoder")
     return keras.Model(inputs, decoder(encoder(inputs)), name=architecture)
+
+
+def kernels(network: Any) -> list[Any]:
+    """Return the weights of all convolutions inside a network on our own encoder: all but those that give scores.
+
+    Examples
+    --------
+    >>> {len(kernel.shape) for kernel in kernels(build("unet", None, 1, 3))}
+    {4}
+    """
+    parts = [layer for name in ("backbone", "decoder") for layer in network.get_layer(name).layers]
+    return [layer.kernel for layer in parts if isinstance(layer, keras.layers.Conv2D) and not layer.use_bias]
 
 
 # ---------------------------------------------------------------- encoders

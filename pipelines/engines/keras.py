@@ -18,7 +18,7 @@ import numpy as np
 from ..data import Ahead, Batches, gathered, prefetch
 from ..device import Device
 from ..errors import ParameterError
-from . import load_framework
+from . import keras_optimizers, load_framework
 from .conduct import Course, reading, unfit, writing
 from .memory import freed_memory_kept
 
@@ -47,6 +47,7 @@ def train(
     seed: int = 0,
     resume: Path | None = None,
     fingerprint: str = "",
+    matrices: Sequence[Any] = (),
 ) -> list[dict[str, Any]]:
     """Train a network with AdamW, a warm-up and a cosine decay, and leave the best epoch's weights in it.
 
@@ -81,6 +82,9 @@ def train(
         The checkpoint file to write every epoch, and to go on from where it exists.
     fingerprint : str
         What the checkpoint must have been made from.
+    matrices : sequence of keras.Variable
+        Weights of inner layers that Muon trains instead, at the same learning rate; a convolution's kernel counts as a matrix
+        with a column for each filter.
 
     Returns
     -------
@@ -94,7 +98,8 @@ def train(
     """
     with device.scope():
         trainer = keras.Model(model.inputs, model.outputs)  # the optimizer's state stays out of what is saved
-        trainer.compile(optimizer=_optimizer(lr, epochs * len(batches), weight_decay, warmup), loss=loss, metrics=list(metrics))
+        optimizer = keras_optimizers.optimizer(lr, epochs * len(batches), weight_decay, warmup, matrices)
+        trainer.compile(optimizer=optimizer, loss=loss, metrics=list(metrics))
         trainer.jit_compile = False  # compiling by XLA takes longer than it saves on networks of this size
         trainer.optimizer.build(trainer.trainable_variables)  # else TensorFlow traces a step twice: first to make variables
         course = Course(
@@ -225,49 +230,6 @@ def _tracing_expected() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(keep)
-
-
-def _optimizer(lr: float, steps: int, weight_decay: float, warmup: float) -> Any:
-    warm = max(1, round(steps * warmup))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=lr / 25, decay_steps=max(1, steps - warm), alpha=0.01, warmup_target=lr, warmup_steps=warm
-    )
-    kind = _FusedAdamW if keras.backend.backend() == "tensorflow" else keras.optimizers.AdamW
-    optimizer = kind(learning_rate=schedule, weight_decay=weight_decay, name="adamw")
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    return optimizer
-
-
-class _FusedAdamW(keras.optimizers.AdamW):
-    """AdamW for TensorFlow whose step is one operation a variable, where Keras takes some twenty for the same arithmetic.
-
-    They are too small to be computed beside one another. Keras also computes the learning rate anew for each weight that decays,
-    and tracing it all took a third of the time until the first step.
-    """
-
-    def _apply_weight_decay(self, variables: Any) -> None:
-        """Leave it to `update_step`, which is given the learning rate."""
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Let the weight decay, and take the step."""
-        tf, ops, dtype = load_framework("tensorflow"), keras.ops, variable.dtype
-        rate, step = ops.cast(learning_rate, dtype), ops.cast(self.iterations + 1, dtype)
-        beta_1, beta_2 = ops.cast(self.beta_1, dtype), ops.cast(self.beta_2, dtype)
-        if self.weight_decay and self._use_weight_decay(variable):
-            variable.assign_sub(variable * (rate * self.weight_decay))
-        at = self._get_variable_index(variable)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[at].value.handle,
-            v=self._velocities[at].value.handle,
-            beta1_power=ops.power(beta_1, step),
-            beta2_power=ops.power(beta_2, step),
-            lr=rate,
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=ops.cast(self.epsilon, dtype),
-            grad=tf.convert_to_tensor(gradient),  # that of an embedding comes row by row
-        )
 
 
 class _Feed(keras.utils.PyDataset):

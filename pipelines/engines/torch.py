@@ -23,7 +23,7 @@ from ..device import Device, seeded
 from . import load_framework
 from .conduct import Course, reading, unfit, writing
 from .memory import freed_memory_kept
-from .muon import Muon
+from .torch_muon import Muon
 
 torch: Any = load_framework("torch")
 

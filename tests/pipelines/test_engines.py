@@ -257,7 +257,7 @@ print([sorted(met[i : i + N]) == list(range(N)) for i in range(0, len(met), N)])
 
 
 def test_keras_steps_are_those_of_its_own_adamw(monkeypatch):
-    engine, keras = engines.engine("keras"), engines.load_framework("keras")
+    from pipelines.engines import keras_optimizers
 
     def learned():
         model = network("keras")
@@ -265,7 +265,7 @@ def test_keras_steps_are_those_of_its_own_adamw(monkeypatch):
         return model.get_weights()
 
     ours = learned()
-    monkeypatch.setattr(engine, "_FusedAdamW", keras.optimizers.AdamW)
+    monkeypatch.setattr(keras_optimizers, "_FusedAdamW", keras_optimizers.keras.optimizers.AdamW)
     for mine, its in zip(ours, learned(), strict=True):
         np.testing.assert_allclose(mine, its, atol=1e-5)
 

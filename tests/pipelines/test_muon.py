@@ -1,10 +1,10 @@
-"""Muon beside PyTorch's own, and what it does to matrices."""
+"""Muon beside PyTorch's own, in both engines, and what it does to matrices."""
 
 import numpy as np
 import pytest
 
 from pipelines.engines import load_framework
-from pipelines.engines.muon import Muon
+from pipelines.engines.torch_muon import Muon
 
 torch = load_framework("torch")
 
@@ -49,3 +49,25 @@ def test_weights_without_a_gradient_stay():
     before = second.detach().clone()
     Muon([first, second], lr=0.1, weight_decay=0.5).step()
     assert torch.equal(second, before)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("shape", [(6, 4), (3, 3, 2, 5)])
+def test_keras_takes_the_steps_of_pytorch(fused, shape):
+    from pipelines.engines import keras_optimizers
+
+    keras = keras_optimizers.keras
+    kind = keras_optimizers._FusedAdamWAndMuon if fused else keras_optimizers._AdamWAndMuon
+    plain = keras_optimizers._FusedAdamW if fused else keras.optimizers.AdamW
+    rng, options = np.random.default_rng(0), {"learning_rate": 0.02, "weight_decay": 0.1}
+    start, gradients = rng.normal(size=shape).astype(np.float32), rng.normal(size=(4, *shape)).astype(np.float32)
+    matrix, other, expected = (keras.Variable(start) for _ in range(3))
+    weight = torch.nn.Parameter(torch.tensor(start).reshape(-1, shape[-1]))
+    both, adamw, muon = kind([matrix], **options), plain(**options), Muon([weight], lr=0.02, weight_decay=0.1)
+    for gradient in gradients:
+        both.apply([gradient, gradient], [matrix, other])
+        adamw.apply([gradient], [expected])
+        weight.grad = torch.from_numpy(gradient).reshape(-1, shape[-1])
+        muon.step()
+    np.testing.assert_allclose(np.asarray(matrix).reshape(-1, shape[-1]), weight.detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(np.asarray(other), np.asarray(expected), atol=1e-6)

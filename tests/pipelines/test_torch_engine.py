@@ -122,7 +122,9 @@ def test_learning_rate_rises_in_a_line_and_falls_in_a_cosine(watched):
 
 @pytest.mark.slow
 def test_learning_rates_are_those_of_the_keras_engine():
-    expected = engines.engine("keras")._optimizer(0.3, 50, 0.0, 0.2)._learning_rate
+    from pipelines.engines import keras_optimizers
+
+    expected = keras_optimizers.optimizer(0.3, 50, 0.0, 0.2)._learning_rate
     factor = engine._schedule(50, 0.2)
     assert [0.3 * factor(step) for step in range(50)] == pytest.approx([float(expected(step)) for step in range(50)], rel=1e-4)
 
