@@ -268,7 +268,7 @@ def test_crops_default_to_the_median_size_and_epochs_to_few_pixels():
     model.epochs = None
     assert model._epochs(pipelines.tasks.segmentation.Each(lambda i: y[i], 4)) == 100
     model.image_size_ = [512, 256]  # sixteen crops an epoch, 2.1 million pixels
-    assert model._epochs(pipelines.tasks.segmentation.Each(lambda i: y[i], 4)) == 58
+    assert model._epochs(pipelines.tasks.segmentation.Each(lambda i: y[i], 4)) == 48
 
 
 def test_class_weights():
@@ -316,6 +316,21 @@ def _interrupted(X, y, folder):
             return judge(self, outputs, truth)
 
     Broken(**model.get_params()).fit(X, y, resume=folder)
+
+
+@pytest.mark.slow
+def test_networks_from_scratch_learn_with_muon_and_saved_ones_with_adamw(fitted, tmp_path, monkeypatch):
+    from pipelines.engines import keras_optimizers
+
+    asked, made = [], keras_optimizers.optimizer
+    monkeypatch.setattr(keras_optimizers, "optimizer", lambda *options: (asked.append(options[-1]), made(*options))[1])
+    X, y = discs(8)
+    model = fit(X, y, epochs=1)
+    kernels = [w for w in model.model_.weights if len(w.shape) == 4 and w.shape[-1] != len(model.classes_)]
+    assert 0 < len(asked[0]) <= len(kernels)
+    assert {id(kernel) for kernel in asked[0]} <= {id(kernel) for kernel in kernels}
+    fit(X, y, weights=str(fitted.save(tmp_path / "model")), architecture="unet", epochs=2)
+    assert [len(each) for each in asked[1:]] == [0, 0]
 
 
 # --- given weights ----------------------------------------------------------------------------------------------------
