@@ -31,7 +31,7 @@ def spoken():
 @pytest.fixture(scope="module")
 def model(spoken):
     """A network that has learned the four words."""
-    return SpeechTranscriber(**{**SMALL, "units": 72, "epochs": 20, "lr": 2e-3, "word_times": True}).fit(*spoken)
+    return SpeechTranscriber(**{**SMALL, "units": 72, "epochs": 40, "lr": 2e-3, "word_times": True}).fit(*spoken)
 
 
 def texts(model, X):
