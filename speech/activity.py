@@ -15,6 +15,7 @@ https://github.com/snakers4/silero-vad
 """
 
 import functools
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.engines import load_framework
+from pipelines.engines.torch_threads import side_by_side
 from pipelines.errors import ParameterError
 
 from .audio import SAMPLE_RATE
@@ -47,13 +49,15 @@ _PADDED_TOGETHER = 2**15  # frames of clips in lockstep, those that fill up incl
 _PAUSE = -(-2 * PAD // FRAME)  # frames; across a longer pause stretches do not change each other's edges
 
 
-def probabilities(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+def probabilities(clips: Sequence[np.ndarray], threads: int = 1) -> list[np.ndarray]:
     """Compute how probable speech is, every 32 ms of each clip.
 
     Parameters
     ----------
     clips : sequence of ndarray, (samples,)
         float32 at 16 kHz. What comes out for one does not depend on the others, but for rounding.
+    threads : int
+        Groups of clips side by side, each on a core of its own.
 
     Returns
     -------
@@ -67,8 +71,13 @@ def probabilities(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
     """
     network = _network()
     found: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(clips)
-    for rows in _groups([-(-len(clip) // FRAME) for clip in clips]):
-        for row, probability in zip(rows, network.lockstep([clips[row] for row in rows]), strict=True):
+    groups = list(_groups([-(-len(clip) // FRAME) for clip in clips], threads))[::-1]  # the longest first
+
+    def heard(rows: list[int]) -> list[np.ndarray]:
+        return network.lockstep([clips[row] for row in rows])
+
+    for rows, probable in zip(groups, side_by_side(heard, groups, threads), strict=True):
+        for row, probability in zip(rows, probable, strict=True):
             found[row] = probability
     return found
 
@@ -238,11 +247,12 @@ def _quietest(first: int, last: int, probability: np.ndarray) -> int:
     return int(high - 1 - np.argmin(probability[low:high][::-1])) * FRAME + FRAME // 2
 
 
-def _groups(frames: Sequence[int]) -> Iterator[list[int]]:
-    """Sort clips by length, and yield those that go in lockstep; empty clips are in none."""
+def _groups(frames: Sequence[int], threads: int) -> Iterator[list[int]]:
+    """Sort clips by length, and yield those that go in lockstep, one group a thread at least; empty clips are in none."""
     group: list[int] = []
+    most = min(_PADDED_TOGETHER, math.ceil(sum(frames) / threads) + max(frames, default=0))
     for row in sorted((row for row, count in enumerate(frames) if count), key=lambda row: frames[row]):
-        if group and (len(group) + 1) * frames[row] > _PADDED_TOGETHER:
+        if group and (len(group) + 1) * frames[row] > most:
             yield group
             group = []
         group.append(row)

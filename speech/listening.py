@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipelines.engines import load_framework
+from pipelines.engines.torch_threads import side_by_side
 
 from . import activity, audio, features, gates
 from .decoding import Decode, Decoded
@@ -88,6 +89,8 @@ class Listener:
         Pieces that go through the network at once, up to four times as many of short ones.
     device : device
         Where the network is.
+    threads : int
+        Batches side by side, each on a core of its own; 1 where words are aligned, which one thread must do.
     align : callable, optional
         Finds the times of words.
     """
@@ -104,6 +107,7 @@ class Listener:
     limits: gates.Limits
     batch_size: int
     device: Any
+    threads: int = 1
     align: Align | None = None
 
     def transcripts(self, sources: Sequence[Any]) -> list[Transcript]:
@@ -121,8 +125,9 @@ class Listener:
         """
         heard = [_Heard() for _ in sources]
         for pieces in _gathered(self._pieces(sources, heard)):
-            for batch, context in self._batches(pieces):
-                self._hear(batch, context, heard)
+            batches = list(self._batches(pieces))
+            for (batch, context), (mel, found) in zip(batches, side_by_side(self._written, batches, self.threads), strict=True):
+                self._note_all(batch, context, mel, found, heard)
         return [self._transcript(one) for one in heard]
 
     # ---------------------------------------------------------------- pieces
@@ -150,7 +155,7 @@ class Listener:
             for clip, wave in clips:
                 yield from (_Piece(clip, start, part, (0, len(part))) for start, part in _windows(iter([wave]), longest))
             return
-        for (clip, wave), chances in zip(clips, activity.probabilities([wave for _, wave in clips]), strict=True):
+        for (clip, wave), chances in zip(clips, activity.probabilities([wave for _, wave in clips], self.threads), strict=True):
             edges = activity.edges(chances, len(wave))
             for start, stop in activity.joined(activity.stretches(chances, len(wave)), longest, chances, pause=self._pause):
                 yield _Piece(clip, start, wave[start:stop], _spoken(edges, start, stop))
@@ -169,24 +174,33 @@ class Listener:
     def _batches(self, pieces: list[_Piece]) -> Iterator[tuple[list[_Piece], int]]:
         """Put pieces with the same context together; the context is a piece's own affair, so that batching changes nothing."""
         contexts = [features.FULL if self.full else features.context(len(piece.samples)) for piece in pieces]
-        for context in sorted(set(contexts)):
+        for context in sorted(set(contexts), reverse=True):
             alike = [piece for piece, its in zip(pieces, contexts, strict=True) if its == context]
-            size = self.batch_size * max(1, min(_MORE, _SHORT // context))
+            most = self.batch_size * max(1, min(_MORE, _SHORT // context))
+            size = min(most, math.ceil(len(alike) / self.threads))
             for start in range(0, len(alike), size):
                 yield alike[start : start + size], context
 
     # ---------------------------------------------------------------- hearing
-    def _hear(self, pieces: list[_Piece], context: int, heard: list[_Heard]) -> None:
+    def _written(self, batch: tuple[list[_Piece], int]) -> tuple[Any, list[Decoded]]:
+        """Return the spectrograms of pieces, where words are to be found in them, and what the network writes."""
+        pieces, context = batch
         waves = features.padded([piece.samples for piece in pieces], context)
         mel = features.log_mel(torch.from_numpy(waves).to(self.device), self.n_mels)
-        most = self.limits.most(context * features.HOP / _RATE, self.room)
+        most = self._most(context)
         found = self.decode(mel, self.vocabulary, beam_size=self.beam_size, timestamps=self.timestamps, most=most)
+        return mel if self.align else None, found
+
+    def _most(self, context: int) -> int:
+        return self.limits.most(context * features.HOP / _RATE, self.room)
+
+    def _note_all(self, pieces: list[_Piece], context: int, mel: Any, found: list[Decoded], heard: list[_Heard]) -> None:
         words: list[tuple[Word, ...]] = [()] * len(pieces)
         if self.align:
             texts = [self._text_rows(one) for one in found]
             words = self.align(mel, texts, [one.language for one in found], [len(piece.samples) for piece in pieces])
         for piece, decoded, timed in zip(pieces, found, words, strict=True):
-            self._note(heard[piece.clip], piece, decoded, timed, most)
+            self._note(heard[piece.clip], piece, decoded, timed, self._most(context))
 
     def _note(self, heard: _Heard, piece: _Piece, decoded: Decoded, words: tuple[Word, ...], most: int) -> None:
         edges = heard.silent + piece.start, heard.silent + piece.start + len(piece.samples)

@@ -413,8 +413,15 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
             limits=gates.Limits(**self.limits_),
             batch_size=max(self.batch_size, 32),
             device=self.device_.name,
+            threads=self._threads,
             align=align if self.word_times else None,
         )
+
+    @property
+    def _threads(self) -> int:
+        """Return how many batches to run side by side: PyTorch's threads, where whole windows do not fill them anyway."""
+        alone = self.device_.name != "cpu" or self.context_ == "full" or self.word_times or not self.runtime.startswith("torch")
+        return 1 if alone else int(load_framework("torch").get_num_threads())
 
     def _decoder(self, network: Any, vocabulary: "Vocabulary") -> Any:
         """Return what runs the network, in the runtime asked for."""

@@ -112,8 +112,14 @@ def test_many_groups(clips, monkeypatch):
         assert np.abs(found - probability).max() < 1e-4
 
 
+@pytest.mark.parametrize("threads", [2, 3, 50])
+def test_groups_side_by_side(clips, threads):
+    for found, probability in zip(probabilities(clips, threads), probabilities(clips), strict=True):
+        assert np.abs(found - probability).max() < 1e-4
+
+
 def test_no_clips_and_empty_clips():
-    assert probabilities([]) == []
+    assert probabilities([]) == probabilities([], threads=2) == []
     empty = np.zeros(0, dtype=np.float32)
     assert [len(found) for found in probabilities([empty, np.zeros(600, dtype=np.float32), empty])] == [0, 2, 0]
     assert stretches(empty, 0) == []

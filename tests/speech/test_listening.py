@@ -78,7 +78,15 @@ def test_only_pieces_of_one_context_are_heard_together(words):
 def test_more_short_pieces_than_long_ones_are_heard_together(words):
     ear = Ear(words)
     listener(words, ear).transcripts([noise(1)] * 17 + [noise(4.4)] * 9 + [noise(12)] * 5)
-    assert ear.batches == [(16, 80, 150), (1, 80, 150), (8, 80, 500), (1, 80, 500), (4, 80, 1250), (1, 80, 1250)]
+    assert ear.batches == [(4, 80, 1250), (1, 80, 1250), (8, 80, 500), (1, 80, 500), (16, 80, 150), (1, 80, 150)]
+
+
+def test_threads_share_the_pieces_and_texts_stay_in_order(words):
+    waves = [noise(s, seed=i) for i, s in enumerate([1, 0.4, 3, 1, 0.9, 12, 0.8, 1])]
+    ear = Ear(words)
+    found = listener(words, ear, threads=2).transcripts(waves)
+    assert sorted(ear.batches) == sorted([(3, 80, 150), (2, 80, 150), (1, 80, 100), (1, 80, 350), (1, 80, 1250)])
+    assert found == listener(words).transcripts(waves)
 
 
 def test_a_long_recording_is_cut_at_its_quietest_places(words):

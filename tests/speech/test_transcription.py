@@ -56,6 +56,24 @@ class TestLearned:
         alone = [texts(model, [wave])[0] for wave in spoken[0]]
         assert texts(model, spoken[0]) == alone
 
+    def test_batches_side_by_side_are_one_after_the_other(self, model, spoken):
+        model = copy.copy(model).set_params(word_times=False)
+        found, cores = [], torch.get_num_threads()
+        try:
+            for threads in (1, 3):
+                torch.set_num_threads(threads)
+                assert model._listener().threads == threads
+                found.append(texts(model, spoken[0]))
+        finally:
+            torch.set_num_threads(cores)
+        assert found[0] == found[1]
+
+    @pytest.mark.parametrize("alone", [{"word_times": True}, {"runtime": "ctranslate2"}, {"context": "full"}])
+    def test_one_batch_after_the_other_where_it_takes_that(self, model, alone):
+        model = copy.copy(model).set_params(**{"word_times": False, **alone})
+        model.context_ = alone.get("context", model.context_)
+        assert model._threads == 1
+
     def test_silence_and_noise_have_no_text_and_are_told(self, model):
         rng = np.random.default_rng(0)
         quiet = [np.zeros(32_000, np.float32), rng.normal(0, 0.05, 32_000).astype(np.float32)]
