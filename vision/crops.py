@@ -11,9 +11,11 @@ __all__ = ["AUGMENT", "Crops", "Places", "reflected"]
 
 AUGMENT = ("none", "shift", "photo", "micrograph")
 _TURN = math.radians(10)
-_ZOOM = {"shift": 0.1, "photo": 0.4, "micrograph": 0.15}
-_CONTRAST, _BRIGHTNESS = 0.2, 25.5
-_CELL, _NODES, _BEND = 32, 64, 4.0  # pixels from node to node of the mesh, from bend to bend, and by how much they are bent
+_ZOOM = {"shift": 0.1, "photo": 0.4, "micrograph": 0.25}
+_LIGHT = {"shift": (0.2, 25.5), "photo": (0.2, 25.5), "micrograph": (0.3, 30.0)}  # by how much contrast and brightness differ
+_GAMMA, _NOISE, _BLUR = 0.4, 20.0, (0.3, 1.0)  # of micrographs: a logarithm, the most grey values, pixels from least to most
+_NOISY, _BLURRED = 1 / 2, 0.3  # shares of the crops
+_CELL, _NODES, _BEND = 32, 64, 8.0  # pixels from node to node of the mesh, from bend to bend, and by how much they are bent
 _AS_THEY_ARE = 1 / 3  # share of the crops without resampling
 
 
@@ -32,7 +34,7 @@ class Crops:
         Of the crops; what reaches beyond an image is its mirror image.
     augment : str
         "none"; "shift" turns, zooms and moves a little and changes the light; "photo" also mirrors and zooms more; "micrograph"
-        turns by any angle, mirrors, and bends a little, as tissue does.
+        turns by any angle, mirrors, bends as tissue does, and changes gamma, noise and focus, too.
     seed : int
         Of everything random.
 
@@ -65,7 +67,10 @@ class Crops:
         rng = self._rng(number)
         image = self.images[number % len(self.images)]
         crop = _warped(image, self._mesh(image.shape, rng), self.size, Image.Resampling.BICUBIC).astype(np.float32)
-        return crop if self.augment == "none" else _relit(crop, rng)
+        if self.augment == "none":
+            return crop
+        crop = _relit(crop, _LIGHT[self.augment], rng)
+        return _exposed(crop, rng) if self.augment == "micrograph" else crop
 
     def _mask(self, number: int) -> np.ndarray:
         mask = self.masks[number % len(self.masks)]
@@ -215,8 +220,21 @@ def _cells(mesh: np.ndarray, size: tuple[int, int]) -> list[tuple[Any, Any]]:
     ]
 
 
-def _relit(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _relit(image: np.ndarray, by: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
     """Change contrast and brightness a little."""
-    contrast, brightness = 1 + rng.uniform(-_CONTRAST, _CONTRAST), rng.uniform(-_BRIGHTNESS, _BRIGHTNESS)
+    contrast, brightness = 1 + rng.uniform(-by[0], by[0]), rng.uniform(-by[1], by[1])
     grey = image.mean()
     return np.clip((image - grey) * np.float32(contrast) + np.float32(grey + brightness), 0, 255, dtype=np.float32)
+
+
+def _exposed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change what differs from one micrograph to the next: gamma, and in some of the crops noise and focus."""
+    from scipy import ndimage
+
+    image = 255 * (image / 255) ** np.float32(math.exp(rng.uniform(-_GAMMA, _GAMMA)))
+    if rng.random() < _NOISY:
+        image = image + rng.normal(0, rng.uniform(0, _NOISE), image.shape).astype(np.float32)
+    if rng.random() < _BLURRED:
+        radius = rng.uniform(*_BLUR)
+        image = ndimage.gaussian_filter(image, (radius, radius, 0))
+    return np.clip(image, 0, 255, dtype=np.float32)

@@ -126,6 +126,22 @@ def test_only_micrographs_are_turned_far_and_shifts_are_not_mirrored(augment, ex
     assert ((right < 0).any(), (abs(down) > abs(right)).any()) == expected
 
 
+@pytest.mark.parametrize(("augment", "expected"), [("shift", False), ("photo", False), ("micrograph", True)])
+def test_only_micrographs_get_noise_and_another_gamma(augment, expected):
+    """On a ramp from left to right: noise breaks its rise, and gamma its straightness."""
+    ramp = np.tile(np.linspace(60, 180, 64, dtype=np.float32), (64, 1))[:, :, None]
+    crops = Crops([ramp], [np.zeros((64, 64), np.uint8)], (64, 64), augment=augment, seed=0)(np.arange(40))[..., 0]
+    assert 0 <= crops.min() < crops.max() <= 255
+    inner = crops[:, 16:48, 16:48]
+    rough = np.abs(np.diff(inner, 2, axis=1)).max(axis=(1, 2)) > 1
+    assert rough.any() == expected
+    along = inner - inner.mean(axis=(1, 2), keepdims=True)
+    y, x = np.mgrid[-15.5:16, -15.5:16]
+    slopes = [(along * axis).sum(axis=(1, 2)) / (axis**2).sum() for axis in (y, x)]
+    bent = np.abs(along - slopes[0][:, None, None] * y - slopes[1][:, None, None] * x).max(axis=(1, 2))[~rough] > 2
+    assert bent.any() == expected
+
+
 def test_every_image_is_cropped_and_large_numbers_of_classes_stay_whole():
     images, masks = [drawn((20, 20, 1)) for _ in range(3)], [np.full((20, 20), 300 * i, np.int32) for i in range(3)]
     crops = Crops(images, masks, (16, 16), augment="micrograph", seed=0)
