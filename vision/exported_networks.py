@@ -97,11 +97,11 @@ class ExportedSegmenter:
         moved = Moved(pipeline.displacement_)(inputs) if any(pipeline.displacement_) else inputs
         padded = Padded(multiple(pipeline.backbone))(moved)
         total = pipeline.model_(padded)
-        ways = pipeline._mirrored
-        for axes in ways:
+        for across, axes in pipeline._views:
             mirrored = keras.layers.Lambda(lambda x, axes=axes: keras.ops.flip(x, axes), output_shape=_same)
-            total = total + mirrored(pipeline.model_(mirrored(padded)))
-        found = Probabilities(1 + len(ways), multilabel=False)(Cropped()([total, inputs]))  # of the mean
+            turned = keras.layers.Permute((2, 1, 3) if across else (1, 2, 3))
+            total = total + turned(mirrored(pipeline.model_(mirrored(turned(padded)))))
+        found = Probabilities(1 + len(pipeline._views), multilabel=False)(Cropped()([total, inputs]))  # of the mean
         return keras.Model(inputs, {OUTPUT: found})
 
     def facts(self) -> dict[str, Any]:

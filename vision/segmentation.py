@@ -31,7 +31,11 @@ _PER_EPOCH = 16  # crops, at least
 _PIXELS, _FEWEST, _MOST = 100_000_000, 15, 100  # of all crops in all epochs, and epochs, where their number is left to us
 _APPLICATION = 1 / 3  # share of the learning rate for a Keras application; some of them have no batch normalisation
 _TOGETHER = 2**19  # pixels of small images that go through the network at once
-_FLIPS = {"photo": ((2,),), "micrograph": ((1,), (2,), (1, 2))}  # axes along which images are mirrored in training
+# views of an image that predictions are the mean of: whether height and width change places, and the axes mirrored then
+_VIEWS = {
+    "photo": ((False, (2,)),),
+    "micrograph": tuple((across, axes) for across in (False, True) for axes in ((), (1,), (2,), (1, 2)))[1:],
+}
 
 
 class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
@@ -59,16 +63,17 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
         Number, or colour, in the masks of pixels that count neither in the loss nor in any figure.
     augment : str
         `"shift"` moves, turns and zooms a little and changes the light; `"photo"` also mirrors, and zooms more; `"micrograph"`
-        turns by any angle, mirrors and bends, for what has no upper side; `"none"`; `"auto"` takes `"photo"` for colour images,
-        `"micrograph"` for grey ones of two classes, and `"shift"` otherwise.
+        turns by any angle, mirrors, bends, and changes noise and focus, for what has no upper side; `"none"`; `"auto"` takes
+        `"photo"` for colour images, `"micrograph"` for grey ones of two classes, and `"shift"` otherwise.
     loss : str
         `"dice"`: cross-entropy and Dice loss; `"focal"`: the focal loss, where most pixels are easy.
     class_weight : "balanced" or dict, optional
         Weight of each class in the cross-entropy.
     test_flips : bool
-        Also predict images mirrored, as in training, and take the mean: two to four times the work.
+        Also predict images mirrored, micrographs turned by right angles, too, as in training, and take the mean: twice the work,
+        of micrographs eight times.
     epochs : int, optional
-        Rounds over all images, each in as many crops as cover it, but 16 in all at least. None takes as many as make 120
+        Rounds over all images, each in as many crops as cover it, but 16 in all at least. None takes as many as make 100
         million pixels, from 15 for many images to 100 for few.
     batch_size : int
         Crops a step; from scratch many steps of few crops teach more than few of many.
@@ -506,16 +511,17 @@ class ImageSegmenter(ImagePipelineMixin, SegmenterMixin, Pipeline):
         return tiles.scores(self._scores, block, multiple(self.backbone))
 
     def _scores(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the network's scores, the mean over the ways that images are mirrored."""
-        total, ways = self._network(pixels), self._mirrored
-        for axes in ways:
-            total = total + np.flip(self._network(np.flip(pixels, axes)), axes)
-        return total / (1 + len(ways)) if ways else total
+        """Return the network's scores, the mean over the views of the pixels."""
+        total = self._network(pixels)
+        for across, axes in self._views:
+            found = np.flip(self._network(np.flip(pixels.swapaxes(1, 2) if across else pixels, axes)), axes)
+            total = total + (found.swapaxes(1, 2) if across else found)
+        return total / (1 + len(self._views)) if self._views else total
 
     @property
-    def _mirrored(self) -> tuple[tuple[int, ...], ...]:
-        """The axes along which images are mirrored for predictions, besides none."""
-        return _FLIPS.get(self.augment_, ()) if self.test_flips else ()
+    def _views(self) -> tuple[tuple[bool, tuple[int, ...]], ...]:
+        """The views that predictions are the mean of, besides the image as it is."""
+        return _VIEWS.get(self.augment_, ()) if self.test_flips else ()
 
     def _network(self, pixels: np.ndarray) -> np.ndarray:
         batches = data.Batches(lambda rows: pixels[rows], len(pixels), len(pixels))

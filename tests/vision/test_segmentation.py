@@ -100,17 +100,23 @@ def test_instances_are_numbered_pieces(fitted):
             assert len(np.unique(mask[numbers == number])) == 1
 
 
-def test_mirrored_predictions_are_a_mean(fitted):
+def views(image):
+    """Return an image mirrored; upside down; with rows as columns."""
+    return image[:, ::-1], image[::-1], image.swapaxes(0, 1)
+
+
+@pytest.mark.parametrize(("augment", "alike"), [("shift", 0), ("photo", 1), ("micrograph", 3)])
+def test_predictions_are_means_over_the_views_of_training(fitted, monkeypatch, augment, alike):
     X = [image[:16, :16] for image in discs(3, seed=1)[0]]  # nothing is padded, and on one side only
     plain = fitted.predict_proba(X)
-    fitted.test_flips = True
-    try:
-        mirrored = fitted.predict_proba([image[:, ::-1] for image in X])
-        for a, b, c in zip(fitted.predict_proba(X), mirrored, plain, strict=True):
-            np.testing.assert_allclose(a, b[:, ::-1], atol=1e-4)
-            assert not np.array_equal(a, c)
-    finally:
-        fitted.test_flips = False
+    monkeypatch.setattr(fitted, "augment_", augment)
+    monkeypatch.setattr(fitted, "test_flips", True)
+    found = fitted.predict_proba(X)
+    assert all(np.array_equal(a, b) for a, b in zip(found, plain, strict=True)) == (alike == 0)
+    seen = zip(*(fitted.predict_proba(list(way)) for way in zip(*map(views, X), strict=True)), strict=True)
+    for one, others in zip(found, seen, strict=True):
+        same = [np.allclose(view, other, atol=1e-4) for view, other in zip(views(one), others, strict=True)]
+        assert same == [at < alike for at in range(3)]
 
 
 # --- masks that are off their images ----------------------------------------------------------------------------------
