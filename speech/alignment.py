@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.engines import load_framework
+from pipelines.engines.torch_threads import threads_kept
 
 from . import features, networks
 from .audio import SAMPLE_RATE
@@ -129,11 +130,8 @@ def _path(scores: Any, begin: int) -> np.ndarray:
 
 def _warped(costs: Any) -> Any:
     """Find the cheapest path; Numba sets PyTorch to all cores when it runs in parallel, which is set back."""
-    threads = torch.get_num_threads()
-    try:
+    with threads_kept():
         return _whisper.timing.dtw(costs)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _words(words: list[tuple[str, int]], path: np.ndarray, chances: np.ndarray, seconds: float) -> tuple[Word, ...]:

@@ -196,11 +196,12 @@ class Listener:
 
     def _note_all(self, pieces: list[_Piece], context: int, mel: Any, found: list[Decoded], heard: list[_Heard]) -> None:
         words: list[tuple[Word, ...]] = [()] * len(pieces)
+        most = self._most(context)
         if self.align:
             texts = [self._text_rows(one) for one in found]
             words = self.align(mel, texts, [one.language for one in found], [len(piece.samples) for piece in pieces])
         for piece, decoded, timed in zip(pieces, found, words, strict=True):
-            self._note(heard[piece.clip], piece, decoded, timed, self._most(context))
+            self._note(heard[piece.clip], piece, decoded, timed, most)
 
     def _note(self, heard: _Heard, piece: _Piece, decoded: Decoded, words: tuple[Word, ...], most: int) -> None:
         edges = heard.silent + piece.start, heard.silent + piece.start + len(piece.samples)

@@ -24,6 +24,7 @@ from . import load_framework
 from .conduct import Course, reading, unfit, writing
 from .memory import freed_memory_kept
 from .torch_muon import Muon
+from .torch_threads import threads_kept
 
 torch: Any = load_framework("torch")
 
@@ -203,12 +204,9 @@ def quickest_precision(kind: str) -> str:
         loss.backward()
         return time.perf_counter() - started
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # several would wait for each other on a busy machine, and that would be what is measured
-    try:
+    with threads_kept():
+        torch.set_num_threads(1)  # several would wait for each other on a busy machine, and that would be what is measured
         full, half = (min(seconds(precision) for _ in range(6)) for precision in ("full", "bf16"))
-    finally:
-        torch.set_num_threads(threads)
     return "bf16" if half < 0.75 * full else "full"  # where it is close it is not worth the digits
 
 

@@ -1,5 +1,9 @@
-"""Batches side by side on the CPU, each on a core of its own: small networks gain little where cores share each layer."""
+"""PyTorch's threads: batches side by side on the CPU, each on a core of its own, and the number of threads kept.
 
+Small networks gain little where cores share each layer.
+"""
+
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +11,7 @@ from typing import Any, TypeVar
 
 from . import load_framework
 
-__all__ = ["side_by_side"]
+__all__ = ["side_by_side", "threads_kept"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -39,10 +43,23 @@ def side_by_side(function: Callable[[_Item], _Result], items: Sequence[_Item], t
         yield from map(function, items)
         return
     torch: Any = load_framework("torch")
+    one_core = functools.partial(torch.set_num_threads, 1)  # holds for the thread itself, and for all that begin later
+    with threads_kept(), ThreadPoolExecutor(threads, thread_name_prefix="side-by-side", initializer=one_core) as pool:
+        yield from pool.map(function, items)
+
+
+@contextlib.contextmanager
+def threads_kept() -> Iterator[None]:
+    """Give PyTorch the number of threads it had back when the block ends.
+
+    Examples
+    --------
+    >>> with threads_kept():
+    ...     load_framework("torch").set_num_threads(1)
+    """
+    torch: Any = load_framework("torch")
     before = torch.get_num_threads()
     try:
-        one_core = functools.partial(torch.set_num_threads, 1)
-        with ThreadPoolExecutor(threads, thread_name_prefix="side-by-side", initializer=one_core) as pool:
-            yield from pool.map(function, items)
+        yield
     finally:
-        torch.set_num_threads(before)  # what a thread sets holds for itself, and for all that begin later
+        torch.set_num_threads(before)

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from pipelines.engines import load_framework
-from pipelines.engines.torch_threads import side_by_side
+from pipelines.engines.torch_threads import side_by_side, threads_kept
 
 torch = load_framework("torch")
 
@@ -59,4 +59,15 @@ def test_an_error_ends_it_and_is_raised_here(two_threads):
 
     with pytest.raises(KeyboardInterrupt):
         list(side_by_side(failing, range(4), threads=2))
+    assert torch.get_num_threads() == 2
+
+
+def test_the_number_of_threads_is_kept_through_an_error_too(two_threads):
+    @threads_kept()
+    def failing():
+        torch.set_num_threads(1)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failing()
     assert torch.get_num_threads() == 2
