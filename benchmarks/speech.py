@@ -231,7 +231,7 @@ def tiny() -> dict[str, Any]:
     waves = torch.randn(32, 3 * RATE) * 0.1
 
     def ours() -> None:
-        decoding.decode(network, features.log_mel(waves), vocabulary, most=12)
+        decoding.decode(network, decoding.hear(network, features.log_mel(waves)), vocabulary, most=12)
 
     def theirs() -> None:
         options = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=False, sample_len=12)

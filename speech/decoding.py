@@ -1,6 +1,7 @@
-"""Texts out of spectrograms: a whole batch at once, greedily or by beam search, with keys and values kept."""
+"""Texts out of what was heard: a whole batch at once, greedily or by beam search, with keys and values kept."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,9 +13,12 @@ from .vocabulary import Vocabulary
 torch: Any = load_framework("torch")
 _decoding: Any = load_framework("whisper").decoding
 
-__all__ = ["Decode", "Decoded", "decode", "languages"]
+__all__ = ["Decode", "Decoded", "Heard", "decode", "hear", "languages"]
 
 _FIRST_TIMESTAMP = 50  # in steps of 0.02 s: Whisper begins no later than a second into a window
+
+
+Heard = Sequence[Any]  # tensors with a row a clip: keys and values of each layer of the decoder, or what another runtime wants
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,14 @@ class Decoded:
 
 
 class Decode(Protocol):
-    """What runs a network over spectrograms: `decode` with the network bound, or another runtime."""
+    """What writes down what was heard: `decode` with the network bound, or another runtime."""
 
-    def __call__(self, mel: Any, vocabulary: Vocabulary, *, beam_size: int, timestamps: bool, most: int) -> list[Decoded]:
-        """Return one `Decoded` a row of `mel`."""
+    def __call__(self, heard: Heard, vocabulary: Vocabulary, *, beam_size: int, timestamps: bool, most: int) -> list[Decoded]:
+        """Return one `Decoded` a clip."""
 
 
-def decode(
-    network: Any, mel: Any, vocabulary: Vocabulary, *, beam_size: int = 1, timestamps: bool = False, most: int | None = None
-) -> list[Decoded]:
-    """Write down what is said in spectrograms of one length.
-
-    Each clip's result is its own: what else is in the batch changes no more than the last digits of a score.
+def hear(network: Any, mel: Any) -> Heard:
+    """Run the encoder over spectrograms of one length, and compute what the decoder looks at of them, once for all tokens.
 
     Parameters
     ----------
@@ -64,6 +64,32 @@ def decode(
         The network, in evaluation mode.
     mel : Tensor, (n, n_mels, frames)
         Log-mel spectrograms, up to 30 s.
+
+    Returns
+    -------
+    tuple of Tensor, (n, heads, positions, size)
+        Keys and values in turn, layer by layer.
+    """
+    attentions = [block.cross_attn for block in network.decoder.blocks]
+    with torch.inference_mode():
+        encoded = networks.encode(network, mel)
+        layers = (layer for attention in attentions for layer in (attention.key, attention.value))
+        return tuple(_heads(layer(encoded), network.dims.n_text_head).contiguous() for layer in layers)  # every token gains by it
+
+
+def decode(
+    network: Any, heard: Heard, vocabulary: Vocabulary, *, beam_size: int = 1, timestamps: bool = False, most: int | None = None
+) -> list[Decoded]:
+    """Write down what is said in clips of one length.
+
+    Each clip's result is its own: what else is in the batch changes no more than the last digits of a score.
+
+    Parameters
+    ----------
+    network : whisper.model.Whisper
+        The network, in evaluation mode.
+    heard : sequence of Tensor
+        The clips, from `hear`.
     vocabulary : Vocabulary
         Of the network's rows. Where its language is None, the most probable one is taken, clip by clip.
     beam_size : int
@@ -81,11 +107,11 @@ def decode(
     with torch.inference_mode():
         known = vocabulary.language is not None or not vocabulary.multilingual
         first = vocabulary.prompt(vocabulary.language, timestamps=timestamps) if known else [vocabulary.start]
-        cache, scores = _begun(network, mel, vocabulary, first, most)
+        cache, scores = _begun(network, heard, vocabulary, first, most)
         silence = scores[:, 0].softmax(dim=-1)[:, vocabulary.no_speech]
         spoken = _languages(scores[:, 0], vocabulary)
         prompts = {code: vocabulary.prompt(code, timestamps=timestamps) for code in set(spoken)}
-        prompt = torch.tensor([prompts[code] for code in spoken], device=mel.device)
+        prompt = torch.tensor([prompts[code] for code in spoken], device=scores.device)
         if prompt.shape[1] > len(first):
             scores = cache.step(prompt[:, len(first) :], vocabulary.others)
         search = _Beams(beam_size, vocabulary) if beam_size > 1 else _Greedy(vocabulary)
@@ -96,15 +122,15 @@ def decode(
     ]
 
 
-def languages(network: Any, mel: Any, vocabulary: Vocabulary) -> list[str | None]:
+def languages(network: Any, heard: Heard, vocabulary: Vocabulary) -> list[str | None]:
     """Find what is spoken in each clip, without writing it down.
 
     Parameters
     ----------
     network : whisper.model.Whisper
         A multilingual network.
-    mel : Tensor, (n, n_mels, frames)
-        Log-mel spectrograms.
+    heard : sequence of Tensor
+        The clips, from `hear`.
     vocabulary : Vocabulary
         Of the network's rows, without a language.
 
@@ -114,14 +140,14 @@ def languages(network: Any, mel: Any, vocabulary: Vocabulary) -> list[str | None
         The most probable code of each clip.
     """
     with torch.inference_mode():
-        _, scores = _begun(network, mel, vocabulary, [vocabulary.start])
+        _, scores = _begun(network, heard, vocabulary, [vocabulary.start])
         return _languages(scores[:, 0], vocabulary)
 
 
-def _begun(network: Any, mel: Any, vocabulary: Vocabulary, first: list[int], most: int | None = None) -> tuple["_Cache", Any]:
-    """Hear the clips, and return the decoder after the rows that every text begins with, and what it would write after each."""
-    cache = _Cache(network, networks.encode(network, mel), most)
-    return cache, cache.step(torch.tensor([first], device=mel.device).expand(len(mel), -1), vocabulary.others)
+def _begun(network: Any, heard: Heard, vocabulary: Vocabulary, first: list[int], most: int | None = None) -> tuple["_Cache", Any]:
+    """Return the decoder after the rows that every text begins with, and what it would write after each."""
+    cache = _Cache(network, heard, most)
+    return cache, cache.step(torch.tensor([first], device=heard[0].device).expand(len(heard[0]), -1), vocabulary.others)
 
 
 def _languages(scores: Any, vocabulary: Vocabulary) -> list[str | None]:
@@ -253,11 +279,11 @@ class _Beams:
 class _Cache:
     """The decoder, with the keys and values of every token so far, and of the clips."""
 
-    def __init__(self, network: Any, encoded: Any, most: int | None) -> None:
+    def __init__(self, network: Any, heard: Heard, most: int | None) -> None:
         self.decoder, self.blocks = network.decoder, list(network.decoder.blocks)
         self.heads = network.dims.n_text_head
         self.most = most or network.dims.n_text_ctx // 2
-        self.heard = [tuple(self._kept(part(encoded)) for part in (b.cross_attn.key, b.cross_attn.value)) for b in self.blocks]
+        self.heard = list(zip(heard[::2], heard[1::2], strict=True))
         self.said: list[tuple[Any, Any] | None] = [None] * len(self.blocks)
         self.length = 0
 
@@ -298,9 +324,9 @@ class _Cache:
     def _out(self, attention: Any, mixed: Any) -> Any:
         return attention.out(mixed.transpose(1, 2).flatten(start_dim=2))
 
-    def _kept(self, x: Any) -> Any:
-        """Put the heads one after the other in memory, which every token written then gains by."""
-        return self._apart(x).contiguous()
-
     def _apart(self, x: Any) -> Any:
-        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+        return _heads(x, self.heads)
+
+
+def _heads(x: Any, heads: int) -> Any:
+    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)

@@ -17,6 +17,9 @@ __all__ = ["FULL", "HOP", "context", "log_mel", "padded"]
 HOP = 160  # samples from one frame to the next: 100 frames a second
 FULL = 3000  # frames of the 30 seconds that Whisper pads every clip to
 
+_REACH = 2  # frames after a clip in which a sound of it is heard
+_TOGETHER = 1000  # frames computed at once on the CPU; more leave the cache of a core
+
 _AFTER = (
     50  # frames of silence kept after a clip: a network looks there when it is done, and says the last word again where it cannot
 )
@@ -62,7 +65,7 @@ def padded(waves: Sequence[np.ndarray], frames: int) -> np.ndarray:
     return found
 
 
-def log_mel(waves: Any, n_mels: int = 80) -> Any:
+def log_mel(waves: Any, n_mels: int = 80, frames: int | None = None) -> Any:
     """Compute log-mel spectrograms as `whisper.log_mel_spectrogram` does, each clip by its own loudest point.
 
     Parameters
@@ -71,10 +74,12 @@ def log_mel(waves: Any, n_mels: int = 80) -> Any:
         Clips at 16 kHz, padded with zeros to a multiple of 160 samples.
     n_mels : int
         80, or 128 for large-v3 and turbo.
+    frames : int, optional
+        Frames of the spectrograms, where silence follows the clips that is not in `waves`.
 
     Returns
     -------
-    Tensor, (n, n_mels, samples // 160)
+    Tensor, (n, n_mels, frames or samples // 160)
         What Whisper's encoder takes.
 
     References
@@ -84,19 +89,35 @@ def log_mel(waves: Any, n_mels: int = 80) -> Any:
 
     Examples
     --------
-    >>> log_mel(torch.zeros(2, 16_000)).shape
-    torch.Size([2, 80, 100])
+    >>> log_mel(torch.zeros(2, 16_000)).shape, log_mel(torch.zeros(2, 16_000), frames=150).shape
+    (torch.Size([2, 80, 100]), torch.Size([2, 80, 150]))
     """
+    length = waves.shape[1] // HOP
+    frames = frames or length
+    heard = min(frames, length + _REACH)
+    silence = (min(frames, heard + _REACH) - length) * HOP  # after which a spectrogram is silent, too
+    together = len(waves) if waves.is_cuda else max(1, _TOGETHER // heard)
+    bands = waves.new_zeros(len(waves), n_mels, frames)
+    for rows, part in zip(bands.split(together), waves.split(together), strict=True):
+        rows[:, :, :heard] = _bands(part, silence, n_mels)[:, :heard].transpose(1, 2)
+    logs = bands.clamp_(min=1e-10).log10_()
+    return torch.maximum(logs, logs.amax(dim=(1, 2), keepdim=True) - 8.0).add_(4.0).div_(4.0)
+
+
+def _bands(waves: Any, silence: int, n_mels: int) -> Any:
+    """Return the power in each band, (n, frames, n_mels), with so many samples of silence after the clips."""
     half = _audio.N_FFT // 2
-    frames = torch.nn.functional.pad(waves, (half, half), "reflect").unfold(1, _audio.N_FFT, HOP)[:, :-1]
-    spectrum = torch.fft.rfft(frames * _window(waves.device))  # what torch.stft does, in four fifths of its time
-    power = spectrum.real.square() + spectrum.imag.square()
-    bands = _audio.mel_filters(waves.device, n_mels) @ power.transpose(1, 2)
-    logs = torch.clamp(bands, min=1e-10).log10()
-    logs = torch.maximum(logs, logs.amax(dim=(1, 2), keepdim=True) - 8.0)
-    return (logs + 4.0) / 4.0
+    waves = torch.nn.functional.pad(torch.nn.functional.pad(waves, (0, silence)), (half, half), "reflect")
+    spectrum = torch.fft.rfft(waves.unfold(1, _audio.N_FFT, HOP)[:, :-1] * _window(waves.device))  # quicker than torch.stft
+    return torch.view_as_real(spectrum).flatten(start_dim=2).square() @ _filters(waves.device, n_mels)
 
 
 @functools.cache
 def _window(device: Any) -> Any:
     return torch.hann_window(_audio.N_FFT, device=device)
+
+
+@functools.cache
+def _filters(device: Any, n_mels: int) -> Any:
+    """Return Whisper's filters for real and imaginary parts in turn: they add the two, which are not next to each other then."""
+    return _audio.mel_filters(device, n_mels).T.repeat_interleave(2, dim=0)

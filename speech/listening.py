@@ -1,7 +1,9 @@
 """From recordings of any length to transcripts: what is speech, in which pieces it is heard, and what of it is believed."""
 
+import contextlib
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,7 +13,7 @@ from pipelines.engines import load_framework
 from pipelines.engines.torch_threads import side_by_side
 
 from . import activity, audio, features, gates
-from .decoding import Decode, Decoded
+from .decoding import Decode, Decoded, Heard
 from .transcript import Segment, Skipped, Transcript, Word
 from .vocabulary import Vocabulary
 
@@ -23,6 +25,7 @@ _RATE = audio.SAMPLE_RATE
 _BLOCK = 60  # seconds read of a file at once
 _TOGETHER = 600  # seconds of audio gathered before the network runs, so that pieces of like length meet
 _SHORT, _MORE = 1000, 4  # frames: of shorter contexts more go through the network at once, up to so many times as many
+_FRAMES = 4000  # of what a thread encodes at once, of several side by side
 _TIMESTAMP = 0.02  # seconds between two timestamp tokens
 _SILENT = 2.0**-15  # what a sample of silence is at most: the last of 16 bits
 _GAP = 0.1  # seconds; shorter pauses are not told of
@@ -50,7 +53,7 @@ class _Piece:
 
 
 @dataclass
-class _Heard:
+class _Known:
     """What is known of a recording so far; the silence before its first sound lasts `silent` of its samples."""
 
     samples: int = 0
@@ -67,8 +70,10 @@ class Listener:
 
     Parameters
     ----------
+    hear : callable
+        From spectrograms to what `decode` takes: `decoding.hear` with the network bound, or another runtime's.
     decode : callable
-        From spectrograms to tokens: `decoding.decode` with the network bound, or another runtime's.
+        From there to tokens: `decoding.decode` with the network bound, or another runtime's.
     vocabulary : Vocabulary
         The network's.
     n_mels, room : int
@@ -90,11 +95,12 @@ class Listener:
     device : device
         Where the network is.
     threads : int
-        Batches side by side, each on a core of its own; 1 where words are aligned, which one thread must do.
+        Each on a core of its own, for the search for speech and the encoder; 1 where words are aligned, which one thread must do.
     align : callable, optional
         Finds the times of words.
     """
 
+    hear: Callable[[Any], Heard]
     decode: Decode
     vocabulary: Vocabulary
     n_mels: int
@@ -123,15 +129,17 @@ class Listener:
         list of Transcript
             In the order of `sources`.
         """
-        heard = [_Heard() for _ in sources]
+        heard = [_Known() for _ in sources]
         for pieces in _gathered(self._pieces(sources, heard)):
             batches = list(self._batches(pieces))
-            for (batch, context), (mel, found) in zip(batches, side_by_side(self._written, batches, self.threads), strict=True):
-                self._note_all(batch, context, mel, found, heard)
+            parts = [self._parts(*batch) for batch in batches]
+            with contextlib.closing(side_by_side(self._heard, itertools.chain(*parts), self.threads)) as results:
+                for (batch, context), its in zip(batches, parts, strict=True):
+                    self._write(batch, context, list(itertools.islice(results, len(its))), heard)
         return [self._transcript(one) for one in heard]
 
     # ---------------------------------------------------------------- pieces
-    def _pieces(self, sources: Sequence[Any], heard: list[_Heard]) -> Iterator[_Piece]:
+    def _pieces(self, sources: Sequence[Any], heard: list[_Known]) -> Iterator[_Piece]:
         """Cut recordings into pieces: short ones together, so that speech is looked for in all of them at once."""
         waiting: list[tuple[int, np.ndarray]] = []
         seconds = 0.0
@@ -176,34 +184,39 @@ class Listener:
         contexts = [features.FULL if self.full else features.context(len(piece.samples)) for piece in pieces]
         for context in sorted(set(contexts), reverse=True):
             alike = [piece for piece, its in zip(pieces, contexts, strict=True) if its == context]
+            alike.sort(key=lambda piece: len(piece.samples))  # or spectrograms are mostly of silence
             most = self.batch_size * max(1, min(_MORE, _SHORT // context))
-            size = min(most, math.ceil(len(alike) / self.threads))
-            for start in range(0, len(alike), size):
-                yield alike[start : start + size], context
+            if self.threads > 1:  # what one of them writes down, while the others go on encoding
+                most = min(most, max(_FRAMES // context, math.ceil(len(alike) / self.threads)))
+            yield from ((batch, context) for batch in _cut(alike, most))
+
+    def _parts(self, batch: list[_Piece], context: int) -> list[tuple[list[_Piece], int]]:
+        """Cut a batch into what a thread encodes at once."""
+        return [(part, context) for part in _cut(batch, len(batch) if self.threads == 1 else max(1, _FRAMES // context))]
 
     # ---------------------------------------------------------------- hearing
-    def _written(self, batch: tuple[list[_Piece], int]) -> tuple[Any, list[Decoded]]:
-        """Return the spectrograms of pieces, where words are to be found in them, and what the network writes."""
-        pieces, context = batch
-        waves = features.padded([piece.samples for piece in pieces], context)
-        mel = features.log_mel(torch.from_numpy(waves).to(self.device), self.n_mels)
-        most = self._most(context)
-        found = self.decode(mel, self.vocabulary, beam_size=self.beam_size, timestamps=self.timestamps, most=most)
-        return mel if self.align else None, found
+    def _heard(self, part: tuple[list[_Piece], int]) -> tuple[Any, Heard]:
+        """Return the spectrograms of pieces, where words are to be found in them, and what the network makes of these."""
+        pieces, context = part
+        frames = min(context, math.ceil(max(len(piece.samples) for piece in pieces) / features.HOP))
+        waves = torch.from_numpy(features.padded([piece.samples for piece in pieces], frames))
+        mel = features.log_mel(waves.to(self.device), self.n_mels, context)
+        return mel if self.align else None, self.hear(mel)
 
-    def _most(self, context: int) -> int:
-        return self.limits.most(context * features.HOP / _RATE, self.room)
-
-    def _note_all(self, pieces: list[_Piece], context: int, mel: Any, found: list[Decoded], heard: list[_Heard]) -> None:
+    def _write(self, pieces: list[_Piece], context: int, parts: list[tuple[Any, Heard]], heard: list[_Known]) -> None:
+        """Let the network write down what is said in a batch, and note it."""
+        mels, sounds = zip(*parts, strict=True)
+        most = self.limits.most(context * features.HOP / _RATE, self.room)
+        sound = _together(sounds)
+        found = self.decode(sound, self.vocabulary, beam_size=self.beam_size, timestamps=self.timestamps, most=most)
         words: list[tuple[Word, ...]] = [()] * len(pieces)
-        most = self._most(context)
         if self.align:
             texts = [self._text_rows(one) for one in found]
-            words = self.align(mel, texts, [one.language for one in found], [len(piece.samples) for piece in pieces])
+            words = self.align(mels[0], texts, [one.language for one in found], [len(piece.samples) for piece in pieces])
         for piece, decoded, timed in zip(pieces, found, words, strict=True):
             self._note(heard[piece.clip], piece, decoded, timed, most)
 
-    def _note(self, heard: _Heard, piece: _Piece, decoded: Decoded, words: tuple[Word, ...], most: int) -> None:
+    def _note(self, heard: _Known, piece: _Piece, decoded: Decoded, words: tuple[Word, ...], most: int) -> None:
         edges = heard.silent + piece.start, heard.silent + piece.start + len(piece.samples)
         start, stop = (edge / _RATE for edge in edges)
         heard.pieces.append(edges)
@@ -219,7 +232,7 @@ class Listener:
         begin, end = (sample / _RATE for sample in piece.spoken)
         words = tuple(_within(word, start, begin, end) for word in words)
         probability = math.exp(decoded.logprob)
-        for first, last, rows in self._parts(decoded.tokens, begin, end):
+        for first, last, rows in self._segments(decoded.tokens, begin, end):
             part = self.vocabulary.decode(rows)
             if part.strip():
                 said, words = _taken(words, part)
@@ -229,7 +242,7 @@ class Listener:
         first = self.vocabulary.first_timestamp
         return [row for row in decoded.tokens if first is None or row < first]
 
-    def _parts(self, tokens: list[int], begin: float, end: float) -> list[tuple[float, float, list[int]]]:
+    def _segments(self, tokens: list[int], begin: float, end: float) -> list[tuple[float, float, list[int]]]:
         """Cut tokens at their timestamps; without these they are one part."""
         first = self.vocabulary.first_timestamp
         if not self.timestamps or first is None:
@@ -246,7 +259,7 @@ class Listener:
             begin, rows = time, []
         return [*parts, (begin, end, rows)] if rows else parts
 
-    def _transcript(self, heard: _Heard) -> Transcript:
+    def _transcript(self, heard: _Known) -> Transcript:
         segments = tuple(sorted(heard.segments, key=lambda segment: segment.start))
         silent = [
             Skipped(start / _RATE, stop / _RATE, "no speech")
@@ -275,6 +288,14 @@ def _gathered(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
             waiting, samples = [], 0
     if waiting:
         yield waiting
+
+
+def _cut(pieces: list[_Piece], most: int) -> list[list[_Piece]]:
+    return [pieces[start : start + most] for start in range(0, len(pieces), most)]
+
+
+def _together(parts: Sequence[Heard]) -> Heard:
+    return parts[0] if len(parts) == 1 else [torch.cat(each) for each in zip(*parts, strict=True)]
 
 
 def _windows(blocks: Iterator[np.ndarray], longest: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -316,13 +337,13 @@ def _chained(first: np.ndarray, second: np.ndarray, rest: Iterator[np.ndarray]) 
     yield from rest
 
 
-def _counted(blocks: Iterator[np.ndarray], heard: _Heard) -> Iterator[np.ndarray]:
+def _counted(blocks: Iterator[np.ndarray], heard: _Known) -> Iterator[np.ndarray]:
     for block in blocks:
         heard.samples += len(block)
         yield block
 
 
-def _sounding(blocks: Iterator[np.ndarray], heard: _Heard) -> Iterator[np.ndarray]:
+def _sounding(blocks: Iterator[np.ndarray], heard: _Known) -> Iterator[np.ndarray]:
     """Leave out the silence before the first sound, so that what is heard, and where it is cut, does not depend on its length."""
     for block in blocks:
         sounds = np.abs(block) > _SILENT

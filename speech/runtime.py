@@ -14,7 +14,7 @@ import numpy as np
 from pipelines.engines import load_framework, usable_cores
 
 from . import networks
-from .decoding import Decoded
+from .decoding import Decoded, Heard
 from .vocabulary import Vocabulary
 
 torch: Any = load_framework("torch")
@@ -45,7 +45,7 @@ def ctranslate2(network: Any, vocabulary: Vocabulary, *, int8: bool = False) -> 
     Returns
     -------
     Converted
-        To be called as `decoding.decode`, without the network.
+        To be called as `decoding.decode`, with spectrograms, in a tuple, and without the network.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def threads() -> int:
 
 
 class Converted:
-    """A Whisper that CTranslate2 runs, on the CPU; it stands in for `decoding.decode` with the network bound.
+    """A Whisper that CTranslate2 runs, on the CPU; it stands in for `decoding.hear` and `decoding.decode` together.
 
     A network with rows for few tokens stays as small: the row that the other tokens share gets the logarithm of their number as
     its bias, so that every score is what `decoding.decode` makes it.
@@ -113,9 +113,10 @@ class Converted:
             self.model = library.models.Whisper(folder, compute_type=kind, intra_threads=threads())
 
     def __call__(
-        self, mel: Any, vocabulary: Vocabulary, *, beam_size: int = 1, timestamps: bool = False, most: int | None = None
+        self, heard: Heard, vocabulary: Vocabulary, *, beam_size: int = 1, timestamps: bool = False, most: int | None = None
     ) -> list[Decoded]:
-        """Write down what is said in spectrograms of one length, as `decoding.decode` does."""
+        """Write down what is said in spectrograms of one length, as `decoding.decode` does with what was heard in them."""
+        (mel,) = heard
         features = _features(mel)
         spoken = self._languages(features, len(mel), vocabulary)
         prompts = [vocabulary.prompt(code, timestamps=timestamps) for code in spoken]

@@ -124,7 +124,7 @@ class Trainee(nn.Module):
         said = unlikely.sum(dim=1) / (inputs["targets"] != IGNORED).sum(dim=1)
         found = torch.full((len(mel), 1 + width), -1.0)
         found[:, 0] = said.cpu()
-        for k, decoded in enumerate(decoding.decode(self.network, mel, self.vocabulary, most=width)):
+        for k, decoded in enumerate(decoding.decode(self.network, decoding.hear(self.network, mel), self.vocabulary, most=width)):
             found[k, 1 : 1 + len(decoded.tokens)] = torch.tensor(decoded.tokens, dtype=torch.float32)
         return found
 

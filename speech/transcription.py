@@ -379,10 +379,11 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
         from . import decoding, features
 
         torch = load_framework("torch")
+        network = self.model_.to(self.device_.name)
         rows = np.random.default_rng(self.seed).permutation(len(X))[:_ASKED]
         waves = torch.from_numpy(features.padded([X[i] for i in rows], features.FULL))
         mel = features.log_mel(waves.to(self.device_.name), self.dims_["n_mels"])
-        found = decoding.languages(self.model_.to(self.device_.name), mel, self._vocabulary())
+        found = decoding.languages(network, decoding.hear(network, mel), self._vocabulary())
         self.language_, count = Counter(found).most_common(1)[0]
         self._note(
             f"The language was found to be {self.language_!r} ({count} of {len(rows)} recordings). language= says otherwise."
@@ -400,8 +401,10 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
 
         network, vocabulary = self.model_.to(self.device_.name), self._vocabulary()
         align = functools.partial(alignment.align, network, vocabulary=vocabulary, heads=self.heads_)
+        hear, decode = self._ears(network, vocabulary)
         return listening.Listener(
-            decode=self._decoder(network, vocabulary),
+            hear=hear,
+            decode=decode,
             vocabulary=vocabulary,
             n_mels=self.dims_["n_mels"],
             room=self.dims_["n_text_ctx"] // 2,
@@ -419,21 +422,18 @@ class SpeechTranscriber(TranscriberMixin, Pipeline):
 
     @property
     def _threads(self) -> int:
-        """Return how many batches to run side by side: PyTorch's threads, where whole windows do not fill them anyway."""
+        """Return how many threads hear side by side: PyTorch's, where whole windows do not fill them anyway."""
         alone = self.device_.name != "cpu" or self.context_ == "full" or self.word_times or not self.runtime.startswith("torch")
         return 1 if alone else int(load_framework("torch").get_num_threads())
 
-    def _decoder(self, network: Any, vocabulary: "Vocabulary") -> Any:
-        """Return what runs the network, in the runtime asked for."""
-        from . import decoding
+    def _ears(self, network: Any, vocabulary: "Vocabulary") -> tuple[Any, Any]:
+        """Return what hears and what decodes, in the runtime asked for; CTranslate2 does both in one."""
+        from . import decoding, runtime
 
-        if self.runtime == "torch":
-            return functools.partial(decoding.decode, network)
-        from . import runtime
-
-        if self.runtime == "torch-int8":
-            return functools.partial(decoding.decode, runtime.quantized(network))
-        return runtime.ctranslate2(network, vocabulary, int8=self.runtime.endswith("int8"))
+        if self.runtime.startswith("torch"):
+            network = runtime.quantized(network) if self.runtime == "torch-int8" else network
+            return functools.partial(decoding.hear, network), functools.partial(decoding.decode, network)
+        return lambda mel: (mel,), runtime.ctranslate2(network, vocabulary, int8=self.runtime.endswith("int8"))
 
     @freed_memory_kept()
     def _infer(self, X: Any) -> Any:

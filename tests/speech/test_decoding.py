@@ -11,7 +11,7 @@ torch = load_framework("torch")
 whisper = load_framework("whisper")
 
 from speech import features, networks  # noqa: E402  (after the gate)
-from speech.decoding import decode  # noqa: E402
+from speech.decoding import decode, hear  # noqa: E402
 from speech.vocabulary import Vocabulary, learn  # noqa: E402
 
 DIMS = {**networks.small(64, 2), "n_text_layer": 2}
@@ -61,7 +61,7 @@ def test_tokens_and_scores_are_openai_whispers(network, mel, beam_size, timestam
     )
     vocabulary = Vocabulary(DIMS, None, "en", may_be_empty=False)
     theirs = [_quietly(whisper.decode, network, one, options) for one in mel]
-    ours = decode(network, mel, vocabulary, beam_size=beam_size, timestamps=timestamps)
+    ours = decode(network, hear(network, mel), vocabulary, beam_size=beam_size, timestamps=timestamps)
     assert said(ours) == [one.tokens for one in theirs]
     assert len({tuple(tokens) for tokens in said(ours)}) > 1  # or it would say nothing about mixing clips up
     for mine, other in zip(ours, theirs, strict=True):
@@ -72,14 +72,14 @@ def test_tokens_and_scores_are_openai_whispers(network, mel, beam_size, timestam
 def test_language_is_found_as_openai_whisper_finds_it(network, mel):
     vocabulary = Vocabulary(DIMS, None, None, may_be_empty=False)
     theirs = [whisper.decode(network, one, whisper.DecodingOptions(fp16=False)).language for one in mel]
-    assert [one.language for one in decode(network, mel, vocabulary)] == theirs
+    assert [one.language for one in decode(network, hear(network, mel), vocabulary)] == theirs
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
 def test_a_clip_alone_is_the_clip_in_a_batch(network, mel, beam_size):
     vocabulary = Vocabulary(DIMS, None, "en", may_be_empty=False)
-    together = decode(network, mel[:, :, :200], vocabulary, beam_size=beam_size)
-    alone = [decode(network, one[None, :, :200], vocabulary, beam_size=beam_size)[0] for one in mel]
+    together = decode(network, hear(network, mel[:, :, :200]), vocabulary, beam_size=beam_size)
+    alone = [decode(network, hear(network, one[None, :, :200]), vocabulary, beam_size=beam_size)[0] for one in mel]
     assert said(together) == said(alone)
 
 
@@ -120,7 +120,7 @@ class TestFewTokens:
     def test_it_writes_only_words_it_has_seen(self, pair, kept, mel):
         words = Vocabulary(networks.small(32, 1), kept, "en")
         known = {token for text in TEXTS for token in words.encode(text)}
-        for one in decode(pair[0], mel[:, :, :200], words):
+        for one in decode(pair[0], hear(pair[0], mel[:, :, :200]), words):
             assert set(one.tokens) <= known
 
     def test_texts_come_back_and_unknown_tokens_share_a_row(self, kept):

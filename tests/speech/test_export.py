@@ -91,7 +91,7 @@ def test_transformers_reads_it_and_writes_the_same(tmp_path, few, sample):
         assert (found - whole(*sample)).abs().max() <= 1e-5
     assert read.generation_config.alignment_heads == [[0, 1]]
     words, mel = Vocabulary(of, tokens, "en"), clips(4, 3000)
-    ours = [words.ids(found.tokens)[:4] for found in decoding.decode(model, mel, words)]
+    ours = [words.ids(found.tokens)[:4] for found in decoding.decode(model, decoding.hear(model, mel), words)]
     theirs = [text[: [*text, 50257].index(50257)][:4] for text in read.generate(mel, max_new_tokens=10).tolist()]
     assert theirs == ours
     assert len({*map(len, ours)}) > 1
@@ -163,7 +163,7 @@ def test_faster_whisper_reads_it_and_writes_the_same(tmp_path, few, quantization
     gates = {"log_prob_threshold": None, "no_speech_threshold": None, "compression_ratio_threshold": None}
     segments, _ = read.transcribe(wave, **options, **gates)
     mel = whisper.log_mel_spectrogram(torch.from_numpy(wave))[None]
-    ours = decoding.decode(whole, mel, Vocabulary(of, None, "en"))[0].tokens[:5]
+    ours = decoding.decode(whole, decoding.hear(whole, mel), Vocabulary(of, None, "en"))[0].tokens[:5]
     assert next(segments).tokens == ours
 
 

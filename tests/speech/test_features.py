@@ -24,6 +24,25 @@ def test_each_clip_has_the_spectrogram_whisper_computes_of_it_alone(waves, n_mel
         torch.testing.assert_close(row, whisper.log_mel_spectrogram(wave, n_mels), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("more", [0, 1, 2, 3, 4, 50, 250])
+def test_silence_after_the_clips_need_not_be_computed(waves, more):
+    silence = torch.zeros(len(waves), more * features.HOP)
+    expected = features.log_mel(torch.cat([waves, silence], dim=1))
+    torch.testing.assert_close(features.log_mel(waves, frames=100 + more), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_a_clip_of_a_few_frames(frames):
+    wave = torch.linspace(-0.5, 0.5, frames * features.HOP)
+    expected = whisper.log_mel_spectrogram(torch.nn.functional.pad(wave, (0, 50 * features.HOP)))
+    torch.testing.assert_close(features.log_mel(wave[None], frames=frames + 50)[0], expected, rtol=0, atol=1e-6)
+
+
+def test_many_clips_are_computed_a_few_at_a_time(waves):
+    many = waves.repeat(20, 1)
+    torch.testing.assert_close(features.log_mel(many), features.log_mel(waves).repeat(20, 1, 1), rtol=0, atol=1e-6)
+
+
 def test_silence_is_finite():
     assert torch.isfinite(features.log_mel(torch.zeros(1, 16_000))).all()
 

@@ -29,7 +29,8 @@ class Ear:
         self.vocabulary, self.logprob, self.no_speech, self.tokens = vocabulary, logprob, no_speech, tokens
         self.batches = []
 
-    def __call__(self, mel, vocabulary, *, beam_size, timestamps, most):
+    def __call__(self, heard, vocabulary, *, beam_size, timestamps, most):
+        (mel,) = heard
         self.batches.append(tuple(mel.shape))
         tokens = vocabulary.encode("long" if mel.shape[2] > 200 else "short") if self.tokens is None else self.tokens
         return [Decoded(list(tokens), self.logprob, self.no_speech, "en") for _ in mel]
@@ -37,6 +38,7 @@ class Ear:
 
 def listener(words, ear=None, **options):
     settings = {
+        "hear": lambda mel: (mel,),
         "decode": ear or Ear(words),
         "vocabulary": words,
         "n_mels": 80,
@@ -81,11 +83,14 @@ def test_more_short_pieces_than_long_ones_are_heard_together(words):
     assert ear.batches == [(4, 80, 1250), (1, 80, 1250), (8, 80, 500), (1, 80, 500), (16, 80, 150), (1, 80, 150)]
 
 
-def test_threads_share_the_pieces_and_texts_stay_in_order(words):
+def test_threads_share_the_pieces_and_texts_stay_in_order(words, monkeypatch):
+    monkeypatch.setattr(listening, "_FRAMES", 300)
     waves = [noise(s, seed=i) for i, s in enumerate([1, 0.4, 3, 1, 0.9, 12, 0.8, 1])]
-    ear = Ear(words)
-    found = listener(words, ear, threads=2).transcripts(waves)
-    assert sorted(ear.batches) == sorted([(3, 80, 150), (2, 80, 150), (1, 80, 100), (1, 80, 350), (1, 80, 1250)])
+    ear, parts = Ear(words), []
+    found = listener(words, ear, threads=2, hear=lambda mel: parts.append(tuple(mel.shape)) or (mel,)).transcripts(waves)
+    others = [(1, 80, 100), (1, 80, 350), (1, 80, 1250)]
+    assert sorted(parts) == sorted([(2, 80, 150), (1, 80, 150), (2, 80, 150), *others])
+    assert sorted(ear.batches) == sorted([(3, 80, 150), (2, 80, 150), *others])
     assert found == listener(words).transcripts(waves)
 
 

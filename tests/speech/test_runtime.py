@@ -33,8 +33,8 @@ def few():
 def test_few_tokens_same_texts_and_scores(few, frames):
     _, _, model, words = few
     mel = clips(20, frames)
-    expected = decoding.decode(model, mel, words)
-    agree(runtime.ctranslate2(model, words)(mel, words, beam_size=1, timestamps=False), expected)
+    expected = decoding.decode(model, decoding.hear(model, mel), words)
+    agree(runtime.ctranslate2(model, words)((mel,), words, beam_size=1, timestamps=False), expected)
     assert len({len(each.tokens) for each in expected}) > 2  # texts of several lengths, or this would show little
 
 
@@ -43,29 +43,29 @@ def test_all_tokens_same_texts_and_scores(n_vocab):
     of = dims(n_vocab=n_vocab)
     words = Vocabulary(of, None, "en", may_be_empty=False)
     model, mel = network(of, ends=4), clips(6)
-    agree(runtime.ctranslate2(model, words)(mel, words), decoding.decode(model, mel, words))
+    agree(runtime.ctranslate2(model, words)((mel,), words), decoding.decode(model, decoding.hear(model, mel), words))
 
 
 def test_a_clip_alone_gets_the_text_it_gets_among_others(few):
     _, _, model, words = few
     mel, decode = clips(6), runtime.ctranslate2(model, words)
-    alone = [decode(clip[None], words)[0] for clip in mel]
-    agree(alone, decode(mel, words))
+    alone = [decode((clip[None],), words)[0] for clip in mel]
+    agree(alone, decode((mel,), words))
 
 
 def test_languages_are_told_apart():
     of = dims()
     model, words, mel = network(of, hears=30), Vocabulary(of, None, None), clips(6)
-    found = runtime.ctranslate2(model, words)(mel, words)
-    agree(found, decoding.decode(model, mel, words))
+    found = runtime.ctranslate2(model, words)((mel,), words)
+    agree(found, decoding.decode(model, decoding.hear(model, mel), words))
     assert len({each.language for each in found}) > 1
 
 
 def test_one_language_is_no_choice(few):
     of, tokens, model, words = few
     free = Vocabulary(of, tokens, None)
-    found = runtime.ctranslate2(model, words)(clips(2), free)
-    agree(found, decoding.decode(model, clips(2), free))
+    found = runtime.ctranslate2(model, words)((clips(2),), free)
+    agree(found, decoding.decode(model, decoding.hear(model, clips(2)), free))
     assert {each.language for each in found} == {"en"}
 
 
@@ -73,8 +73,8 @@ def test_timestamps():
     of = dims()
     model, words = network(of, ends=4), Vocabulary(of, None, "en", may_be_empty=False)
     mel = clips(2, 3000)
-    found = runtime.ctranslate2(model, words)(mel, words, timestamps=True)
-    expected = decoding.decode(model, mel, words, timestamps=True)
+    found = runtime.ctranslate2(model, words)((mel,), words, timestamps=True)
+    expected = decoding.decode(model, decoding.hear(model, mel), words, timestamps=True)
     agree(found, expected)
     assert found[0].tokens[0] >= words.tokenizer.timestamp_begin
 
@@ -86,8 +86,8 @@ def test_a_network_that_must_begin_a_text_does(few):
         words = Vocabulary(of, tokens, "en", may_be_empty=may_be_empty)
         with torch.no_grad():  # the end, whatever is heard
             silent.decoder.ln.bias.copy_(4 * silent.decoder.token_embedding.weight[words.end])
-        found = runtime.ctranslate2(silent, words)(clips(2), words)
-        agree(found, decoding.decode(silent, clips(2), words))
+        found = runtime.ctranslate2(silent, words)((clips(2),), words)
+        agree(found, decoding.decode(silent, decoding.hear(silent, clips(2)), words))
         assert [bool(each.tokens) for each in found] == [not may_be_empty] * 2
 
 
@@ -95,9 +95,9 @@ def test_a_network_that_must_begin_a_text_does(few):
 def test_beams(few, size):
     _, _, model, words = few
     mel = clips(12)
-    greedy = decoding.decode(model, mel, words)
-    ours = decoding.decode(model, mel, words, beam_size=size)
-    found = runtime.ctranslate2(model, words)(mel, words, beam_size=size)
+    greedy = decoding.decode(model, decoding.hear(model, mel), words)
+    ours = decoding.decode(model, decoding.hear(model, mel), words, beam_size=size)
+    found = runtime.ctranslate2(model, words)((mel,), words, beam_size=size)
     equal = sum(a.tokens == b.tokens for a, b in zip(found, ours, strict=True))
     assert equal >= 10  # both stop searching by rules of their own
     for a, b in zip(found, ours, strict=True):
@@ -111,16 +111,16 @@ def test_an_empty_text_among_the_beams(few):
     silent = network(of, tokens)
     with torch.no_grad():
         silent.decoder.ln.bias.copy_(4 * silent.decoder.token_embedding.weight[words.end])
-    found = runtime.ctranslate2(silent, words)(clips(2), words, beam_size=3)
-    agree(found, decoding.decode(silent, clips(2), words, beam_size=3))
+    found = runtime.ctranslate2(silent, words)((clips(2),), words, beam_size=3)
+    agree(found, decoding.decode(silent, decoding.hear(silent, clips(2)), words, beam_size=3))
     assert found[0].tokens == []
 
 
 def test_int8_says_nearly_the_same(few):
     _, _, model, words = few
     mel = clips(20, 100)
-    expected = decoding.decode(model, mel, words)
-    found = runtime.ctranslate2(model, words, int8=True)(mel, words)
+    expected = decoding.decode(model, decoding.hear(model, mel), words)
+    found = runtime.ctranslate2(model, words, int8=True)((mel,), words)
     equal = [(a, b) for a, b in zip(found, expected, strict=True) if a.tokens == b.tokens]
     # of networks without training two tokens are often as good as equally likely
     fewest, apart = (15, 0.05) if adds_up_exactly() else (5, 0.25)
@@ -183,8 +183,8 @@ def test_all_linear_layers_are_quantized_and_the_network_is_left_alone(few):
 def test_quantized_says_nearly_the_same(few):
     _, _, model, words = few
     mel = clips(20, 100)
-    expected = decoding.decode(model, mel, words)
-    found = decoding.decode(runtime.quantized(model), mel, words)
+    expected = decoding.decode(model, decoding.hear(model, mel), words)
+    found = decoding.decode(runtime.quantized(model), decoding.hear(runtime.quantized(model), mel), words)
     equal = [(a, b) for a, b in zip(found, expected, strict=True) if a.tokens == b.tokens]
     assert len(equal) >= 14
     assert all(a.logprob == pytest.approx(b.logprob, abs=0.1) for a, b in equal)
@@ -206,4 +206,4 @@ def test_quicker_at_the_size_of_tiny():
     with torch.inference_mode():
         plain, quick = (min(seconds(lambda net=net: networks.encode(net, mel)) for _ in range(3)) for net in (model, small))
     assert quick < 0.9 * plain
-    assert runtime.ctranslate2(model, words, int8=True)(mel, words)
+    assert runtime.ctranslate2(model, words, int8=True)((mel,), words)
