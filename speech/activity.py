@@ -304,13 +304,13 @@ class _Network:
         """From frames `(n, 576)` to what the LSTM sees, (n, 128)."""
         torch = load_framework("torch")
         parts = [frames[start : start + _FRAMES_TOGETHER] for start in range(0, len(frames), _FRAMES_TOGETHER)]
-        return torch.cat([self._seen(torch.from_numpy(np.array(part, dtype=np.float32))) for part in parts])
+        return torch.cat([self._seen(torch.from_numpy(np.require(part, np.float32, ["C", "W"]))) for part in parts])
 
     def _seen(self, frames: Any) -> Any:
         torch = load_framework("torch")
         x = torch.nn.functional.pad(frames, (0, _REFLECTED), "reflect").unfold(1, len(self.window), _HOP)
         spectrum = torch.fft.rfft(x * self.window)
-        x = (spectrum.real.square() + spectrum.imag.square()).sqrt()
+        x = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag).sqrt_()
         for layer in self.layers:
             x = layer(x)
         return x[:, 0]

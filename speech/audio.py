@@ -251,7 +251,7 @@ def _mono(name: str, pieces: Iterable[Piece]) -> Iterator[Piece]:
         mixed = values[0] if len(values) == 1 else values.mean(axis=0)
         if scale != 1:
             mixed *= np.float32(1 / scale)
-        elif not np.abs(values).max(initial=0) <= _LOUDEST:  # a NaN compares to False
+        elif not -_LOUDEST <= values.min(initial=0) <= values.max(initial=0) <= _LOUDEST:  # a NaN compares to False
             raise DataError(_odd(name, values, rate, seconds))
         seconds += mixed.size / rate
         yield mixed, rate
