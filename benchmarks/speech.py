@@ -7,7 +7,7 @@ import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ DATA = SHARED / "speech"
 SEEDS = (0, 1, 2)
 RATE = audio.SAMPLE_RATE
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SIZES = {"tiny": (384, 4), "base": (512, 6), "small": (768, 12)}  # units and layers of OpenAI's networks; heads have 64 units
 Part = tuple[list[Any], list[str]]
 
 
@@ -219,15 +220,13 @@ def _faster_int8(folder: str, waves: list[np.ndarray]) -> Callable[[], list[str]
 
 def tiny() -> dict[str, Any]:
     """Encode 3-second clips and write 12 tokens each, by networks of Whisper-tiny's size with random weights."""
-    from speech import decoding, features, networks
+    from speech import decoding, features
     from speech.vocabulary import Vocabulary
 
     torch, whisper = load_framework("torch"), load_framework("whisper")
-    dims = {**networks.small(384, 4), "n_audio_head": 6, "n_text_head": 6}
-    torch.manual_seed(0)
-    network = networks.build(dims).eval()
+    network = _random(*SIZES["tiny"])
     network.decoder.token_embedding.weight.data.mul_(10)
-    vocabulary = Vocabulary(dims, None, "en", may_be_empty=False)
+    vocabulary = Vocabulary(vars(network.dims), None, "en", may_be_empty=False)
     waves = torch.randn(32, 3 * RATE) * 0.1
 
     def ours() -> None:
@@ -243,6 +242,39 @@ def tiny() -> dict[str, Any]:
     return {"clips": len(waves), **timed, "times_faster": round(1 / timed["ratio"], 1)}
 
 
+def _random(units: int, layers: int) -> Any:
+    """Make a Whisper of a size, with random weights."""
+    from speech import networks
+
+    load_framework("torch").manual_seed(0)
+    heads = units // 64
+    return networks.build({**networks.small(units, layers), "n_audio_head": heads, "n_text_head": heads}).eval()
+
+
+def bfloat16() -> dict[str, Any]:
+    """Hear 30 s in bfloat16 beside single precision, with random weights; and what a network from scratch mishears so."""
+    from speech import decoding, runtime
+
+    found: dict[str, Any] = {}
+    for name, size in SIZES.items():
+        network, mel = _random(*size), load_framework("torch").randn(1, 80, 3000)
+        both = [partial(hear, network, mel) for hear in (runtime.hear_in_bfloat16, decoding.hear)]
+        for hear in both:
+            hear()
+        timed = in_turns(*both, runs=5)
+        found[name] = {**timed, "times_faster": round(1 / timed["ratio"], 1)}
+    model, (files, texts) = digits_model(SEEDS[0]), fsdd("test")
+    recordings = [*files, *strings()[0]]
+    said = {}
+    for kind in ("torch", "torch-bf16"):
+        model.set_params(runtime=kind)
+        said[kind] = [str(one) for one in model.predict(recordings)]
+        found[f"wer_{kind}"] = _errors(model, (files, texts))
+    model.set_params(runtime="torch")
+    equal = sum(a == b for a, b in zip(*said.values(), strict=True))
+    return {**found, "recordings": len(recordings), "equal_texts": equal}
+
+
 BENCHMARKS: dict[str, Callable[[], Any]] = {
     "digits": digits,
     "all_digits": all_digits,
@@ -251,6 +283,7 @@ BENCHMARKS: dict[str, Callable[[], Any]] = {
     "silence": silence,
     "throughput": throughput,
     "tiny": tiny,
+    "bfloat16": bfloat16,
 }
 
 if __name__ == "__main__":

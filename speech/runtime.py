@@ -1,4 +1,4 @@
-"""Quicker ways to run a Whisper: CTranslate2, in single precision or with 8-bit weights, and 8-bit weights in PyTorch."""
+"""Quicker ways to run a Whisper: CTranslate2, in single precision or 8-bit weights; in PyTorch 8-bit weights or bfloat16."""
 
 import copy
 import os
@@ -14,13 +14,13 @@ import numpy as np
 from pipelines.engines import load_framework, usable_cores
 
 from . import networks
-from .decoding import Decoded, Heard
+from .decoding import Decoded, Heard, hear
 from .vocabulary import Vocabulary
 
 torch: Any = load_framework("torch")
 _whisper: Any = load_framework("whisper")
 
-__all__ = ["Converted", "convert", "ctranslate2", "quantized", "threads"]
+__all__ = ["Converted", "convert", "ctranslate2", "hear_in_bfloat16", "quantized", "threads"]
 
 # CTranslate2 divides a candidate's score by its length to this power. At 0 it goes on while the best candidate is not finished,
 # which makes texts longer and longer; above 0 an empty text gets minus infinity; and just below 0 it gets 0, which we can mend.
@@ -78,6 +78,28 @@ def quantized(network: Any) -> Any:
     DynamicQuantizedLinear(in_features=32, out_features=32, dtype=torch.qint8, qscheme=torch.per_channel_affine)
     """
     return _once(network, "int8", lambda: _quantized(network))
+
+
+def hear_in_bfloat16(network: Any, mel: Any) -> Heard:
+    """Hear as `decoding.hear` does, in half the precision; what it returns is in single precision, as the decoder is.
+
+    Most of the arithmetic is the encoder's, and what is written is the decoder's. Processors with AMX or AVX-512 BF16, and GPUs,
+    hear two to three times as quickly so; others more slowly.
+
+    Parameters
+    ----------
+    network : whisper.model.Whisper
+        The network, in evaluation mode.
+    mel : Tensor, (n, n_mels, frames)
+        Log-mel spectrograms, up to 30 s.
+
+    Returns
+    -------
+    tuple of Tensor
+        As from `decoding.hear`.
+    """
+    with torch.autocast(mel.device.type, torch.bfloat16):
+        return tuple(part.float() for part in hear(network, mel))
 
 
 def threads() -> int:

@@ -190,6 +190,19 @@ def test_quantized_says_nearly_the_same(few):
     assert all(a.logprob == pytest.approx(b.logprob, abs=0.1) for a, b in equal)
 
 
+def test_half_the_precision_says_nearly_the_same(few):
+    _, _, model, words = few
+    mel = clips(20, 100)
+    heard, halved = decoding.hear(model, mel), runtime.hear_in_bfloat16(model, mel)
+    for single, half in zip(heard, halved, strict=True):
+        assert half.dtype == torch.float32
+        assert 1e-4 < (half - single).norm() / single.norm() < 0.02  # three digits, not seven
+    expected, found = decoding.decode(model, heard, words), decoding.decode(model, halved, words)
+    equal = [(a, b) for a, b in zip(found, expected, strict=True) if a.tokens == b.tokens]
+    assert len(equal) >= 16
+    assert all(a.logprob == pytest.approx(b.logprob, abs=0.1) for a, b in equal)
+
+
 @pytest.mark.slow
 def test_quicker_at_the_size_of_tiny():
     of = dims(384, 4, 6)

@@ -90,7 +90,7 @@ class TestLearned:
         assert len(words[0]) > 20
         assert np.array([b.start - a.start for a, b in zip(*words, strict=True)]) == pytest.approx(5, abs=1e-4)
 
-    @pytest.mark.parametrize("runtime", ["torch-int8", "ctranslate2", "ctranslate2-int8"])
+    @pytest.mark.parametrize("runtime", ["torch-bf16", "torch-int8", "ctranslate2", "ctranslate2-int8"])
     def test_other_runtimes_say_the_same(self, model, spoken, runtime):
         if runtime.startswith("ctranslate2"):
             pytest.importorskip("ctranslate2", reason="the extra ctranslate2 is not installed")
