@@ -135,7 +135,7 @@ class Listener:
             parts = [self._parts(*batch) for batch in batches]
             with contextlib.closing(side_by_side(self._heard, itertools.chain(*parts), self.threads)) as results:
                 for (batch, context), its in zip(batches, parts, strict=True):
-                    self._write(batch, context, list(itertools.islice(results, len(its))), heard)
+                    self._write(batch, context, *_together(itertools.islice(results, len(its))), heard)
         return [self._transcript(one) for one in heard]
 
     # ---------------------------------------------------------------- pieces
@@ -203,16 +203,14 @@ class Listener:
         mel = features.log_mel(waves.to(self.device), self.n_mels, context)
         return mel if self.align else None, self.hear(mel)
 
-    def _write(self, pieces: list[_Piece], context: int, parts: list[tuple[Any, Heard]], heard: list[_Known]) -> None:
+    def _write(self, pieces: list[_Piece], context: int, mel: Any, sound: Heard, heard: list[_Known]) -> None:
         """Let the network write down what is said in a batch, and note it."""
-        mels, sounds = zip(*parts, strict=True)
         most = self.limits.most(context * features.HOP / _RATE, self.room)
-        sound = _together(sounds)
         found = self.decode(sound, self.vocabulary, beam_size=self.beam_size, timestamps=self.timestamps, most=most)
         words: list[tuple[Word, ...]] = [()] * len(pieces)
         if self.align:
             texts = [self._text_rows(one) for one in found]
-            words = self.align(mels[0], texts, [one.language for one in found], [len(piece.samples) for piece in pieces])
+            words = self.align(mel, texts, [one.language for one in found], [len(piece.samples) for piece in pieces])
         for piece, decoded, timed in zip(pieces, found, words, strict=True):
             self._note(heard[piece.clip], piece, decoded, timed, most)
 
@@ -294,8 +292,10 @@ def _cut(pieces: list[_Piece], most: int) -> list[list[_Piece]]:
     return [pieces[start : start + most] for start in range(0, len(pieces), most)]
 
 
-def _together(parts: Sequence[Heard]) -> Heard:
-    return parts[0] if len(parts) == 1 else [torch.cat(each) for each in zip(*parts, strict=True)]
+def _together(parts: Iterable[tuple[Any, Heard]]) -> tuple[Any, Heard]:
+    """Put what was heard of a batch's parts together; spectrograms are kept of whole batches only."""
+    (mel, sound), *more = parts
+    return mel, [torch.cat(each) for each in zip(sound, *(other for _, other in more), strict=True)] if more else sound
 
 
 def _windows(blocks: Iterator[np.ndarray], longest: int) -> Iterator[tuple[int, np.ndarray]]:
