@@ -17,7 +17,6 @@ __all__ = ["Decode", "Decoded", "Heard", "decode", "hear", "languages"]
 
 _FIRST_TIMESTAMP = 50  # in steps of 0.02 s: Whisper begins no later than a second into a window
 
-
 Heard = Sequence[Any]  # tensors with a row a clip: keys and values of each layer of the decoder, or what another runtime wants
 
 
