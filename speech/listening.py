@@ -166,14 +166,14 @@ class Listener:
         for (clip, wave), chances in zip(clips, activity.probabilities([wave for _, wave in clips], self.threads), strict=True):
             edges = activity.edges(chances, len(wave))
             for start, stop in activity.joined(activity.stretches(chances, len(wave)), longest, chances, pause=self._pause):
-                yield _Piece(clip, start, wave[start:stop], _spoken(edges, start, stop))
+                yield from _worth(_Piece(clip, start, wave[start:stop], _spoken(edges, start, stop)))
 
     def _streamed(self, clip: int, blocks: Iterator[np.ndarray]) -> Iterator[_Piece]:
         longest = int(self.longest * _RATE)
         found = activity.chunks(blocks, longest, pause=self._pause) if self.vad else _windows(blocks, longest)
         for start, samples in found:
             within = activity.edges(activity.probabilities([samples])[0], len(samples)) if self.vad else []
-            yield _Piece(clip, start, samples, _spoken(within, 0, len(samples)))
+            yield from _worth(_Piece(clip, start, samples, _spoken(within, 0, len(samples))))
 
     @property
     def _pause(self) -> float:
@@ -326,9 +326,21 @@ def _within(word: Word, start: float, begin: float, end: float) -> Word:
 
 
 def _spoken(edges: list[tuple[int, int]], start: int, stop: int) -> tuple[int, int]:
-    """Return where speech begins and ends within a piece, from its begin; the whole piece where that is not known."""
+    """Return where speech begins and ends within a piece, from its begin; the whole piece where that is not known.
+
+    Where speech is known, but none of it lies in the piece, it begins and ends at once.
+    """
+    if not edges:
+        return 0, stop - start
     within = [(max(begin, start), min(end, stop)) for begin, end in edges if begin < stop and end > start]
-    return (within[0][0] - start, within[-1][1] - start) if within else (0, stop - start)
+    return (within[0][0] - start, within[-1][1] - start) if within else (0, 0)
+
+
+def _worth(piece: _Piece) -> Iterator[_Piece]:
+    """Leave out what a cut has left of a word or of the pause after it: of less speech than counts as such, texts are guesses."""
+    begin, end = piece.spoken
+    if end - begin >= activity.LEAST_SPEECH * _RATE:
+        yield piece
 
 
 def _chained(first: np.ndarray, second: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ from pipelines.engines import load_framework
 
 torch = load_framework("torch")
 
-from speech import features, gates, listening, networks  # noqa: E402  (after the gate)
+from speech import activity, features, gates, listening, networks  # noqa: E402  (after the gate)
 from speech.decoding import Decoded  # noqa: E402
 from speech.synthesis import speak  # noqa: E402
 from speech.transcript import Word  # noqa: E402
@@ -92,6 +92,17 @@ def test_threads_share_the_pieces_and_texts_stay_in_order(words, monkeypatch):
     assert sorted(parts) == sorted([(2, 80, 150), (1, 80, 150), (2, 80, 150), *others])
     assert sorted(ear.batches) == sorted([(3, 80, 150), (2, 80, 150), *others])
     assert found == listener(words).transcripts(waves)
+
+
+@pytest.mark.parametrize(("frames", "ends"), [(0, [62]), (1, [61.5]), (2, [61.5, 64])])
+def test_what_a_cut_leaves_of_a_word_is_not_heard(words, monkeypatch, frames, ends):
+    # speech with a weak place, and so many frames after it: too long for two seconds, with the quarter second kept after speech
+    chances = np.repeat([0.9, 0.6, 0.9, 0.0], [61, 1, frames, 30]).astype(np.float32)
+    monkeypatch.setattr(activity, "probabilities", lambda clips, threads: [chances for _ in clips])
+    seconds = activity.FRAME / RATE
+    one = listener(words, vad=True, longest=2.0).transcripts([noise(len(chances) * seconds)])[0]
+    assert [segment.end for segment in one.segments] == pytest.approx([end * seconds for end in ends])
+    assert [part.reason for part in one.skipped] == ["no speech"]
 
 
 def test_a_long_recording_is_cut_at_its_quietest_places(words):
