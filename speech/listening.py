@@ -158,22 +158,31 @@ class Listener:
         yield from self._short(waiting)
 
     def _short(self, clips: list[tuple[int, np.ndarray]]) -> Iterator[_Piece]:
-        longest = int(self.longest * _RATE)
         if not self.vad:
             for clip, wave in clips:
-                yield from (_Piece(clip, start, part, (0, len(part))) for start, part in _windows(iter([wave]), longest))
+                yield from self._unsearched(clip, iter([wave]))
             return
+        longest = int(self.longest * _RATE)
         for (clip, wave), chances in zip(clips, activity.probabilities([wave for _, wave in clips], self.threads), strict=True):
             edges = activity.edges(chances, len(wave))
             for start, stop in activity.joined(activity.stretches(chances, len(wave)), longest, chances, pause=self._pause):
-                yield from _worth(_Piece(clip, start, wave[start:stop], _spoken(edges, start, stop)))
+                piece = _Piece(clip, start, wave[start:stop], _spoken(edges, start, stop))
+                if _worth(piece):
+                    yield piece
 
     def _streamed(self, clip: int, blocks: Iterator[np.ndarray]) -> Iterator[_Piece]:
-        longest = int(self.longest * _RATE)
-        found = activity.chunks(blocks, longest, pause=self._pause) if self.vad else _windows(blocks, longest)
-        for start, samples in found:
-            within = activity.edges(activity.probabilities([samples])[0], len(samples)) if self.vad else []
-            yield from _worth(_Piece(clip, start, samples, _spoken(within, 0, len(samples))))
+        if not self.vad:
+            yield from self._unsearched(clip, blocks)
+            return
+        for start, samples in activity.chunks(blocks, int(self.longest * _RATE), pause=self._pause):
+            within = activity.edges(activity.probabilities([samples])[0], len(samples))
+            piece = _Piece(clip, start, samples, _spoken(within, 0, len(samples)))
+            if _worth(piece):
+                yield piece
+
+    def _unsearched(self, clip: int, blocks: Iterator[np.ndarray]) -> Iterator[_Piece]:
+        """Cut a recording into pieces without looking for speech in it."""
+        return (_Piece(clip, start, part, (0, len(part))) for start, part in _windows(blocks, int(self.longest * _RATE)))
 
     @property
     def _pause(self) -> float:
@@ -336,11 +345,10 @@ def _spoken(edges: list[tuple[int, int]], start: int, stop: int) -> tuple[int, i
     return (within[0][0] - start, within[-1][1] - start) if within else (0, 0)
 
 
-def _worth(piece: _Piece) -> Iterator[_Piece]:
-    """Leave out what a cut has left of a word or of the pause after it: of less speech than counts as such, texts are guesses."""
+def _worth(piece: _Piece) -> bool:
+    """Say whether it is more than a cut has left of a word or of the pause after it, of which texts are guesses."""
     begin, end = piece.spoken
-    if end - begin >= activity.LEAST_SPEECH * _RATE:
-        yield piece
+    return end - begin >= activity.LEAST_SPEECH * _RATE
 
 
 def _chained(first: np.ndarray, second: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -105,6 +105,15 @@ def test_what_a_cut_leaves_of_a_word_is_not_heard(words, monkeypatch, frames, en
     assert [part.reason for part in one.skipped] == ["no speech"]
 
 
+def test_where_speech_is_not_looked_for_the_last_moment_is_heard_too(words, monkeypatch):
+    wave = noise(30.001)
+    wave[int(29.9 * RATE) : 30 * RATE] = 0  # where it is cut, which leaves a twentieth of a second
+    whole = listener(words).transcripts([wave])
+    assert [segment.end - segment.start for segment in whole[0].segments] == pytest.approx([29.95, 0.051], abs=1e-3)
+    monkeypatch.setattr(listening, "_BLOCK", 7)
+    assert listener(words).transcripts([wave]) == whole
+
+
 def test_a_long_recording_is_cut_at_its_quietest_places(words):
     wave = noise(70)
     wave[27 * RATE : 28 * RATE] = 0
