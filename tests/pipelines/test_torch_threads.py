@@ -56,22 +56,22 @@ def test_the_other_threads_go_on_while_a_result_is_used(two_threads):
     begun = []
     results = side_by_side(lambda number: begun.append(number) or number, range(8), threads=2)
     assert next(results) == 0
-    assert soon(lambda: begun == list(range(8)))
+    assert soon(lambda: sorted(begun) == list(range(8)))  # two threads begin in any order
     assert list(results) == list(range(1, 8))
 
 
 def test_where_it_would_wait_the_thread_that_asks_does_what_is_left(two_threads):
-    free, by = threading.Event(), {}
+    free, by, here = threading.Event(), {}, threading.get_ident()
 
     def work(number):
         by[number] = threading.get_ident()
-        assert by[number] == threading.main_thread().ident or free.wait(30)
+        assert by[number] == here or free.wait(30)
         return number
 
     results = side_by_side(work, range(8), threads=2)
     threading.Thread(target=lambda: soon(lambda: len(by) == 8) and free.set()).start()
     assert list(results) == list(range(8))
-    assert list(by.values()).count(threading.get_ident()) >= 7
+    assert list(by.values()).count(here) >= 7
 
 
 def test_no_more_than_four_a_thread_are_begun_before_they_are_asked_for(two_threads):
